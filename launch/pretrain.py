@@ -1,0 +1,78 @@
+r"""Pre-train a masked autoencoder.
+
+On GPUs:          deepspeed launch/pretrain.py --config vitl_moorfields.yaml
+On two CPU ranks: DS_ACCELERATOR=cpu deepspeed --num_accelerators 2 launch/pretrain.py \
+                      --config fundus_cpu.yaml --set schedule.duration="2 epochs"
+The same command again continues a run that was interrupted. torchrun and plain python work too;
+`deepspeed --log_level warning ...` keeps DeepSpeed's launcher quiet.
+"""
+
+import argparse
+import logging
+import os
+from functools import partial
+from pathlib import Path
+
+from retfm_dist.train.orphans import leave_when_orphaned
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--config", required=True, help="a YAML file, or the name of one in configs/")
+    add("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides",
+        help="replace one value of the config; may be repeated")  # fmt: skip
+    add("--resume", type=Path, metavar="CHECKPOINT",
+        help="checkpoint directory to continue from; default: the newest of the run")  # fmt: skip
+    add("--local_rank", type=int, help="passed by DeepSpeed's launcher")
+    return parser.parse_args()
+
+
+def pretrain(arguments: argparse.Namespace) -> None:
+    """Wire config, model, data path and training together."""
+    from retfm_dist.config import find_config, load_config
+    from retfm_dist.data.loader import build_loader
+    from retfm_dist.distributed import ranks_from_environment
+    from retfm_dist.model.load import load_weights
+    from retfm_dist.model.mae import MaskedAutoencoder, init_weights
+    from retfm_dist.model.reconstruct import reconstruction_panel
+    from retfm_dist.train.engine import start_ranks, stop_ranks
+    from retfm_dist.train.failure import failing_once
+    from retfm_dist.train.fit import fit
+
+    ranks = ranks_from_environment()
+    with failing_once(ranks):
+        config = load_config(find_config(arguments.config, [CONFIGS]), arguments.overrides)
+        config.grad_accum_steps(ranks.world_size)  # refuses a batch that does not divide
+        device = start_ranks(ranks)
+        model = MaskedAutoencoder(**config.model.model_dump())
+        initialize = partial(init_weights, model, config.run.seed)
+        if config.run.init_from is not None:
+            initialize = partial(load_weights, model, config.run.init_from)
+        loader = build_loader(config, ranks=ranks, device=device)
+        try:
+            fit(config, model=model, loader=loader, ranks=ranks, initialize=initialize,
+                draw_reconstructions=partial(reconstruction_panel, model),
+                resume=arguments.resume)  # fmt: skip
+        finally:
+            loader.close()
+        stop_ranks()
+
+
+def main() -> None:
+    """Run as a command: exit code 0, or 1 with one message, or 2 for bad usage."""
+    leave_when_orphaned()
+    arguments = parse_arguments()
+    from retfm_dist.console import run_command, set_up_logging
+
+    set_up_logging(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
+    run_command(lambda: pretrain(arguments))
+
+
+if __name__ == "__main__":
+    main()

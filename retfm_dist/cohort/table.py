@@ -1,0 +1,190 @@
+"""Read an archive table, CSV or Parquet, into records.
+
+Required columns: image_path, patient_id. Optional: exam_id, eye, age, sex, ethnicity, device,
+site, captured_on, quality, modality and any label_*. Other columns are dropped unless named:
+what is not asked for cannot leak.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from retfm_dist.cohort.records import ImageRecord, clean_text, parse_age, parse_eye, parse_sex
+from retfm_dist.errors import CohortError
+
+REQUIRED_COLUMNS = ("image_path", "patient_id")
+OPTIONAL_COLUMNS = (
+    "exam_id",
+    "eye",
+    "age",
+    "sex",
+    "ethnicity",
+    "device",
+    "site",
+    "captured_on",
+    "quality",
+    "modality",
+)
+LABEL_PREFIX = "label_"
+
+Cells = Mapping[str, str | None]
+
+
+def read_archive_table(path: Path, *, keep_columns: Sequence[str] = ()) -> tuple[ImageRecord, ...]:
+    """Read a table of images.
+
+    Args:
+        path: A `.csv` (UTF-8, comma) or `.parquet` file with one row per image.
+        keep_columns: Further columns to carry along as labels, beyond the known ones.
+
+    Returns:
+        One record per row, in the order of the table.
+
+    Raises:
+        CohortError: The file cannot be read, is empty, lacks a required column or a kept one,
+            misses a required value, names an image twice or holds a value that has no meaning.
+    """
+    readers = {".csv": _read_csv, ".parquet": _read_parquet}
+    if path.suffix.lower() not in readers:
+        raise CohortError(
+            "unknown kind of table",
+            where=path,
+            got=path.suffix or "no suffix",
+            expected=".csv or .parquet",
+        )
+    try:
+        columns, rows = readers[path.suffix.lower()](path)
+    except OSError as error:
+        raise CohortError(
+            "cannot read the table", where=path, got=error.strerror or error
+        ) from error
+    labels = _choose_labels(path, columns, keep_columns)
+    records = tuple(
+        _parse_row(cells, labels, path=path, row=row) for row, cells in enumerate(rows, start=1)
+    )
+    if not records:
+        raise CohortError("the table has no rows", where=path, expected="one row per image")
+    _check_unique(path, records)
+    return records
+
+
+def _read_csv(path: Path) -> tuple[list[str], Iterator[Cells]]:
+    """Read a CSV whole; every cell is text, so leading zeros survive."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        try:
+            lines = [line for line in reader if line]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise CohortError(
+                "this is no readable CSV", where=f"{path}: line {reader.line_num + 1}", got=error
+            ) from error
+    columns = [column.strip() for column in lines[0]] if lines else []
+    for row, line in enumerate(lines[1:], start=1):
+        if len(line) != len(columns):
+            raise CohortError(
+                "the row does not fit the header",
+                where=f"{path}: row {row}",
+                got=f"{len(line)} cells",
+                expected=f"{len(columns)}",
+                hint="put cells that hold commas in double quotes",
+            )
+    return columns, (dict(zip(columns, line, strict=True)) for line in lines[1:])
+
+
+def _read_parquet(path: Path) -> tuple[list[str], Iterator[Cells]]:
+    """Read a Parquet file; numbers and dates become their text."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except pyarrow.ArrowException as error:
+        raise CohortError("this is no readable Parquet file", where=path, got=error) from error
+    for name in REQUIRED_COLUMNS:
+        if name in table.column_names and pyarrow.types.is_floating(table.schema.field(name).type):
+            raise CohortError(
+                "identifiers are stored as floating-point numbers, which loses digits",
+                where=f"{path}: column {name}",
+                hint="store the column as text",
+            )
+    columns = table.column_names
+    rows = (row for batch in table.to_batches() for row in batch.to_pylist())
+    return columns, ({name: _as_text(value) for name, value in row.items()} for row in rows)
+
+
+def _as_text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _choose_labels(path: Path, columns: Sequence[str], keep_columns: Sequence[str]) -> list[str]:
+    """Check the header and return the columns carried along as labels, in its order."""
+    repeated = sorted({column for column in columns if columns.count(column) > 1})
+    if repeated:
+        raise CohortError("the header names a column twice", where=path, got=", ".join(repeated))
+    for name in (*REQUIRED_COLUMNS, *keep_columns):
+        if name not in columns:
+            raise CohortError(
+                "a column is missing",
+                where=path,
+                got=f"the columns {', '.join(columns) or '(none)'}",
+                expected=f"a column {name}",
+            )
+    private = sorted(set(keep_columns) & {*REQUIRED_COLUMNS, "exam_id", "captured_on"})
+    if private:
+        raise CohortError(
+            "this column identifies people and is never kept",
+            where=path,
+            got=", ".join(private),
+            hint="leave it out of --keep-column",
+        )
+    known = {*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS}
+    return [
+        name
+        for name in columns
+        if name not in known and (name in keep_columns or name.startswith(LABEL_PREFIX))
+    ]
+
+
+def _parse_row(cells: Cells, labels: Sequence[str], *, path: Path, row: int) -> ImageRecord:
+    """Turn one row's text into a record."""
+
+    def where(column: str) -> str:
+        return f"{path}: row {row}, column {column}"
+
+    required = {name: clean_text(cells[name]) for name in REQUIRED_COLUMNS}
+    for name, value in required.items():
+        if value is None:
+            raise CohortError(
+                "the value is missing", where=where(name), expected="a value in every row"
+            )
+    modality = clean_text(cells.get("modality"))
+    return ImageRecord(
+        row=row,
+        image_path=str(required["image_path"]),
+        patient_id=str(required["patient_id"]),
+        exam_id=clean_text(cells.get("exam_id")),
+        eye=parse_eye(cells.get("eye"), where=where("eye")),
+        age=parse_age(cells.get("age"), where=where("age")),
+        sex=parse_sex(cells.get("sex"), where=where("sex")),
+        ethnicity=clean_text(cells.get("ethnicity")),
+        device=clean_text(cells.get("device")),
+        site=clean_text(cells.get("site")),
+        captured_on=clean_text(cells.get("captured_on")),
+        quality=clean_text(cells.get("quality")),
+        modality=modality.lower() if modality else None,
+        labels={name: clean_text(cells[name]) for name in labels},
+    )
+
+
+def _check_unique(path: Path, records: Sequence[ImageRecord]) -> None:
+    """Refuse a table that names an image twice; the message names rows, not files."""
+    first_rows: dict[PurePosixPath, int] = {}
+    for record in records:
+        first = first_rows.setdefault(PurePosixPath(record.image_path), record.row)
+        if first != record.row:
+            raise CohortError(
+                "the image is listed twice",
+                where=f"{path}: row {record.row}, column image_path",
+                got=f"the file of row {first}",
+                expected="one row per image",
+            )

@@ -1,0 +1,267 @@
+"""What a pre-training run is made of, section by section.
+
+All sections are frozen and refuse unknown keys. Nothing that defines the experiment (data, model,
+learning rate, batch, length, seed) has a default: a YAML file states its run in full.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from retfm_dist.config.durations import Duration
+from retfm_dist.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A part of a config: immutable, and closed to keys it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+def _dir_may_be_left_out(schema: dict[str, Any]) -> None:
+    """Tell editors what `load_config` allows: a config file's name gives the run directory."""
+    schema["required"].remove("dir")
+
+
+class RunConfig(Section):
+    """Where a run lives and what it starts from."""
+
+    model_config = ConfigDict(json_schema_extra=_dir_may_be_left_out)
+
+    dir: Path
+    """Run directory (config.yaml, metrics.jsonl, checkpoints/, DONE); left out, it is
+    runs/NAME for a config file NAME.yaml."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    """Seed of initialization, sample order, augmentation and masks."""
+    init_from: Path | None
+    """Weights to start from: a state dict of MAE's names as .safetensors, or as the .pth file of
+    MAE or RETFound; null starts from random weights."""
+
+    @property
+    def name(self) -> str:
+        """Name of the run in the tracker: that of its directory."""
+        return self.dir.name
+
+
+class DataConfig(Section):
+    """Which shard set is read and how its images are augmented."""
+
+    shards: Path
+    """Shard set directory, as written by `python -m retfm_dist.shard build`."""
+    crop_scale: tuple[Fraction, Fraction]
+    """Smallest and largest share of the image's area that a random crop covers; MAE: 0.2, 1.0."""
+    crop_ratio: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (3 / 4, 4 / 3)
+    """Smallest and largest width/height of a random crop; torchvision and MAE: 3/4, 4/3."""
+    flip_probability: Fraction = 0.5
+    """Probability of a horizontal flip; MAE: 0.5."""
+    backend: Literal["auto", "cpu", "gpu"] = "auto"
+    """Where JPEGs are decoded; "auto" is "gpu" where the rank trains on one."""
+    decode_threads: Positive = 2
+    """DALI threads per rank."""
+    prefetch_batches: Annotated[int, Field(ge=1, le=16)] = 3
+    """Micro-batches prepared ahead of the training step."""
+    log_uids: bool = False
+    """Whether every rank writes the uids of its batches to uids/rank_NNNN.jsonl."""
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> Self:
+        for name in ("crop_scale", "crop_ratio"):
+            low, high = getattr(self, name)
+            if not 0 < low <= high:
+                raise ValueError(
+                    f"{name} must be two ascending numbers above 0, got [{low}, {high}]"
+                )
+        return self
+
+
+class ModelConfig(Section):
+    """The masked autoencoder; the names are those of `MaskedAutoencoder`."""
+
+    img_size: Positive
+    """Side of the square input, px."""
+    patch_size: Positive
+    """Side of a patch, px; divides img_size."""
+    embed_dim: Positive
+    """Width of the encoder."""
+    depth: Positive
+    """Number of encoder blocks."""
+    num_heads: Positive
+    """Attention heads of an encoder block; divides embed_dim."""
+    decoder_embed_dim: Positive
+    """Width of the decoder."""
+    decoder_depth: Positive
+    """Number of decoder blocks."""
+    decoder_num_heads: Positive
+    """Attention heads of a decoder block; divides decoder_embed_dim."""
+    mask_ratio: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """Share of the patches hidden from the encoder; color fundus photographs: 0.75."""
+    norm_pix_loss: bool
+    """Whether each target patch is normalized by its own mean and variance; MAE: true."""
+
+    @model_validator(mode="after")
+    def _sizes_divide(self) -> Self:
+        if self.img_size % self.patch_size:
+            raise ValueError(
+                f"img_size {self.img_size} is not a multiple of patch_size {self.patch_size}"
+            )
+        for width, heads in (
+            ("embed_dim", "num_heads"),
+            ("decoder_embed_dim", "decoder_num_heads"),
+        ):
+            if getattr(self, width) % getattr(self, heads):
+                raise ValueError(
+                    f"{heads} {getattr(self, heads)} does not divide {width} {getattr(self, width)}"
+                )
+            if getattr(self, width) % 4:
+                raise ValueError(
+                    f"{width} {getattr(self, width)} is not a multiple of 4 (2-D sine tables)"
+                )
+        if int(self.num_patches * (1 - self.mask_ratio)) < 1:
+            raise ValueError(
+                f"mask_ratio {self.mask_ratio} leaves no patch of {self.num_patches} visible"
+            )
+        return self
+
+    @property
+    def num_patches(self) -> int:
+        """Number of patches per image, L."""
+        return (self.img_size // self.patch_size) ** 2
+
+
+class OptimizerConfig(Section):
+    """AdamW, as MAE sets it."""
+
+    base_lr: Annotated[float, Field(gt=0)]
+    """Learning rate per 256 images of global batch; MAE: 1.5e-4."""
+    min_lr: Annotated[float, Field(ge=0)] = 0.0
+    """Learning rate at the end of the cosine."""
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.95,
+    )
+    """Decay rates of AdamW's moments; MAE: 0.9, 0.95."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """AdamW's epsilon; PyTorch's and MAE's: 1e-8."""
+    weight_decay: Annotated[float, Field(ge=0)]
+    """Decoupled weight decay of tensors of two and more dimensions; MAE: 0.05."""
+    gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
+    """Largest global gradient norm; 0 is off, as in MAE."""
+
+
+class ScheduleConfig(Section):
+    """How long, how many images a step, and how the learning rate warms up."""
+
+    duration: Duration
+    """Length of the run; the paper: "800 epochs"."""
+    warmup: Duration
+    """Length of the linear warm-up from 0; within `duration`."""
+    global_batch_size: Positive
+    """Images per optimizer step over all ranks; the paper: 1792."""
+    micro_batch_size: Positive
+    """Images per rank per forward pass; accumulation follows from it and the number of ranks."""
+
+    @model_validator(mode="after")
+    def _micro_batch_divides(self) -> Self:
+        if self.global_batch_size % self.micro_batch_size:
+            raise ValueError(
+                f"global_batch_size {self.global_batch_size} is not a multiple of "
+                f"micro_batch_size {self.micro_batch_size}"
+            )
+        return self
+
+
+class EngineConfig(Section):
+    """How DeepSpeed runs the model."""
+
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    """ZeRO stage; 1 shards the optimizer state and is the least that is exact in bf16."""
+    precision: Literal["bf16", "fp32"]
+    """Number format of weights and activations; moments and master weights are always fp32."""
+    reduce_bucket_size: Positive = 25_000_000
+    """Gradient elements reduced at once; DeepSpeed's own 5e8 overlaps nothing for a ViT-L."""
+
+    @model_validator(mode="after")
+    def _bf16_needs_sharding(self) -> Self:
+        if self.precision == "bf16" and self.zero_stage == 0:
+            raise ValueError(
+                "zero_stage 0 is inexact in bf16 (no fp32 master weights); use 1, 2 or 3"
+            )
+        return self
+
+
+class CheckpointConfig(Section):
+    """When the run's state is saved and how much of it is kept."""
+
+    every: Duration
+    """Interval between checkpoints; the last step is always saved."""
+    keep_last: Positive = 2
+    """Number of newest complete checkpoints kept."""
+
+
+class LogConfig(Section):
+    """When metrics and pictures are written."""
+
+    every: Duration
+    """Interval between lines of metrics.jsonl."""
+    reconstructions_every: Duration
+    """Interval between reconstruction pictures; "0 steps" is never."""
+    num_reconstructions: Positive = 8
+    """Images in a reconstruction picture. They are patient data: they stay in the run directory."""
+
+
+class TrackingConfig(Section):
+    """MLflow."""
+
+    mlflow: bool = True
+    """Whether metrics go to MLflow beside metrics.jsonl."""
+    uri: str | None = None
+    """Tracking server; none is an sqlite file beside the run directory."""
+    experiment: str = "retfm_dist"
+    """MLflow experiment."""
+
+
+class PretrainConfig(Section):
+    """A pre-training run."""
+
+    run: RunConfig
+    data: DataConfig
+    model: ModelConfig
+    optimizer: OptimizerConfig
+    schedule: ScheduleConfig
+    engine: EngineConfig
+    checkpoint: CheckpointConfig
+    log: LogConfig
+    tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def lr(self) -> float:
+        """Peak learning rate: base_lr * global_batch_size / 256.
+
+        Source: Goyal et al. 2017, arXiv:1706.02677, as used by He et al. 2022, arXiv:2111.06377.
+        """
+        return self.optimizer.base_lr * self.schedule.global_batch_size / 256
+
+    def grad_accum_steps(self, world_size: int) -> int:
+        """Return the forward passes per rank and step that make up the global batch.
+
+        Raises:
+            ConfigError: The ranks' micro-batches do not divide the global batch.
+        """
+        together = self.schedule.micro_batch_size * world_size
+        if self.schedule.global_batch_size % together:
+            raise ConfigError(
+                "the batch does not divide",
+                where="schedule.global_batch_size",
+                got=f"{self.schedule.global_batch_size} on {world_size} ranks",
+                expected=f"a multiple of micro_batch_size {self.schedule.micro_batch_size} x "
+                f"{world_size} ranks = {together}",
+                hint="change schedule.micro_batch_size or the number of ranks",
+            )
+        return self.schedule.global_batch_size // together

@@ -1,0 +1,47 @@
+"""What all commands share at the terminal: exit codes, logging, progress bars.
+
+Exit code 0 is success, 1 a failure with one clear message, 2 bad usage. A progress bar is drawn
+only when stderr is a terminal.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from retfm_dist.errors import RetfmError
+
+Item = TypeVar("Item")
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Run a command line's body; print a user's mistake in one line and exit with code 1."""
+    set_up_logging()
+    try:
+        command()
+    except RetfmError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one place that reports failure
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201 - see above
+        sys.exit(130)
+
+
+def set_up_logging(level: int = logging.INFO) -> None:
+    """Send log records to stderr, one line each."""
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+
+
+def track(items: Iterable[Item], *, description: str, total: int | None = None) -> Iterator[Item]:
+    """Yield `items` under a progress bar with rate and time left on a terminal's stderr."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    yield from rich_track(
+        items, description=description, total=total, console=Console(stderr=True), transient=True
+    )

@@ -1,0 +1,196 @@
+"""Drives a decoding pipeline one batch ahead of its consumer; knows no DALI by name.
+
+Batches are fed by name, not through a callback: an exception in a callback would surface inside
+the pipeline, one batch early, and at every later run.
+"""
+
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from retfm_dist.data.timings import Timings
+from retfm_dist.errors import DataError
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """One micro-batch before decoding.
+
+    Attributes:
+        step: Optimizer step it belongs to.
+        micro_step: Number within the step.
+        epoch: Epoch of the step.
+        uids: uint64 [B] content identifiers.
+        places: Where each sample lies, for messages.
+        jpegs: B arrays of uint8, the encoded images.
+        boxes: int64 [B, 4] crop boxes: top, left, height, width, px.
+        flips: bool [B], whether the crop is flipped left to right.
+    """
+
+    step: int
+    micro_step: int
+    epoch: int
+    uids: NDArray[np.uint64]
+    places: list[str]
+    jpegs: list[NDArray[np.uint8]]
+    boxes: NDArray[np.int64]
+    flips: NDArray[np.bool_]
+
+
+class Pipeline(Protocol):
+    """The part of `nvidia.dali.Pipeline` that is used; a run that fails raises RuntimeError."""
+
+    def feed_input(self, data_node: str, data: Any, /) -> None:
+        """Copy a batch into an input."""
+        ...
+
+    def schedule_run(self) -> None:
+        """Start to work on the batch fed."""
+        ...
+
+    def outputs(self) -> tuple[Any, ...]:
+        """Wait for the oldest batch scheduled."""
+        ...
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What a decoder runs.
+
+    Attributes:
+        make_pipeline: Builds the pipeline; called again after a run has failed, which DALI takes
+            for the end of a pipeline.
+        inputs: The pipeline's inputs, among "jpegs", "starts", "shapes" and "flips".
+        finish: Turns the pipeline's output for a batch into uint8 [B, 3, S, S].
+        close: Frees what `finish` holds.
+    """
+
+    make_pipeline: Callable[[], Pipeline]
+    inputs: tuple[str, ...]
+    finish: Callable[[Any, EncodedBatch], Tensor]
+    close: Callable[[], None]
+
+
+class Decoder:
+    """Encoded batches in, pixels out.
+
+    Args:
+        backend: What to run.
+        timings: Takes the time spent, as "decode_s".
+    """
+
+    def __init__(self, backend: Backend, *, timings: Timings) -> None:
+        """Build the pipeline, so that a machine that cannot decode says so at once."""
+        self._backend = backend
+        self._timings = timings
+        self._pipeline = backend.make_pipeline()
+        self._num_in_flight = 0
+
+    def decode(
+        self, batches: Iterable[EncodedBatch]
+    ) -> Generator[tuple[EncodedBatch, Tensor], None, None]:
+        """Decode batches in order; the pipeline works on the next while one is finished.
+
+        Raises:
+            DataError: A sample cannot be decoded; it is named.
+        """
+        decoded: tuple[Any, EncodedBatch] | None = None
+        try:
+            for batch in batches:
+                self._submit(batch)
+                if decoded is not None:
+                    yield self._finish(*decoded)
+                decoded = self._collect(batch), batch
+            if decoded is not None:
+                yield self._finish(*decoded)
+        finally:
+            self._drain()
+
+    def close(self) -> None:
+        """Free threads and memory; the decoder cannot be used afterwards."""
+        self._backend.close()
+        del self._pipeline
+
+    def _submit(self, batch: EncodedBatch) -> None:
+        """Start the pipeline on a batch."""
+        # "C": the pipeline takes no strided arrays.
+        arrays = {
+            "jpegs": batch.jpegs,
+            "starts": batch.boxes[:, :2].astype(np.int32, order="C"),
+            "shapes": batch.boxes[:, 2:].astype(np.int32, order="C"),
+            "flips": batch.flips.astype(np.int32),
+        }
+        for name in self._backend.inputs:
+            self._pipeline.feed_input(name, arrays[name])
+        self._pipeline.schedule_run()
+        self._num_in_flight += 1
+
+    def _await_output(self) -> Any:
+        """Wait for the batch in flight."""
+        self._num_in_flight -= 1
+        (output,) = self._pipeline.outputs()
+        return output
+
+    def _collect(self, batch: EncodedBatch) -> Any:
+        """Wait for the output of `batch`, the one in flight."""
+        with self._timings.measure("decode_s"):
+            try:
+                return self._await_output()
+            except RuntimeError as error:
+                raise self._blame(batch, error) from error
+
+    def _finish(self, output: Any, batch: EncodedBatch) -> tuple[EncodedBatch, Tensor]:
+        with self._timings.measure("decode_s"):
+            return batch, self._backend.finish(output, batch)
+
+    def _drain(self) -> None:
+        """Leave no batch in flight, so that the next `decode` starts clean."""
+        while self._num_in_flight:
+            try:
+                self._await_output()
+            except RuntimeError:  # of a batch that nobody wants any more
+                self._pipeline = self._backend.make_pipeline()
+
+    def _blame(self, batch: EncodedBatch, error: RuntimeError) -> DataError:
+        """Name the sample at fault, found by decoding each one alone."""
+        place = f"{len(batch.places)} samples, the first is {batch.places[0]}"
+        for i in range(len(batch.places)):
+            self._pipeline = self._backend.make_pipeline()
+            self._submit(_sample_of(batch, i))
+            try:
+                self._await_output()
+            except RuntimeError as alone:
+                place, error = batch.places[i], alone
+                break
+        self._pipeline = self._backend.make_pipeline()
+        return DataError(
+            "the sample cannot be decoded",
+            where=f"step {batch.step}, micro-step {batch.micro_step}, {place}",
+            got=reason_of(error),
+            hint="run `python -m retfm_dist.shard verify --full` and build the set again",
+        )
+
+
+def reason_of(error: RuntimeError) -> str:
+    """Return the one line of a DALI error that says what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if "encountered:" in lines[:-1]:
+        return lines[lines.index("encountered:") + 1]
+    return lines[0] if lines else "an error without text"
+
+
+def _sample_of(batch: EncodedBatch, i: int) -> EncodedBatch:
+    """Return sample i as a batch of one."""
+    one = slice(i, i + 1)
+    return replace(
+        batch,
+        uids=batch.uids[one],
+        places=batch.places[one],
+        jpegs=batch.jpegs[one],
+        boxes=batch.boxes[one],
+        flips=batch.flips[one],
+    )

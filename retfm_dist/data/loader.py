@@ -1,0 +1,298 @@
+"""Micro-batches of one rank, prepared ahead of training.
+
+    reading thread    positions -> boxes and flips -> checked JPEG bytes
+    decoding thread   -> pixels -> copied to the device
+    consumer          takes them in order
+
+What a step holds is a function of the step; threads decide only when it is ready.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from retfm_dist.config.schema import PretrainConfig
+from retfm_dist.data.augment import Augmentation, draw_boxes, draw_flips
+from retfm_dist.data.decode import Decoder, EncodedBatch
+from retfm_dist.data.order import SampleOrder
+from retfm_dist.data.prefetch import Prefetcher
+from retfm_dist.data.reader import ShardReader
+from retfm_dist.data.sampling import Sampling, check_states_agree
+from retfm_dist.data.timings import Timings
+from retfm_dist.data.transfer import Transfer
+from retfm_dist.distributed import Ranks
+from retfm_dist.errors import DataError
+
+# Encoded micro-batches read ahead of the decoder: one in hand, one on the way.
+_READ_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch, on the device that trains.
+
+    Attributes:
+        images: uint8 [B, 3, S, S], channels last in memory; cropped, resized and flipped.
+        uids: int64 [B], the bits of the samples' uint64 content identifiers.
+        step: Optimizer step, 0-based.
+        micro_step: Forward pass within the step, 0-based.
+        epoch: Epoch that the step belongs to, 0-based.
+    """
+
+    images: Tensor
+    uids: Tensor
+    step: int
+    micro_step: int
+    epoch: int
+
+
+class Loader:
+    """Gives a rank its micro-batches, from any step on.
+
+    Args:
+        reader: Encoded samples by position.
+        decoder: Encoded samples to pixels.
+        sampling: Which positions fall to this rank, and how they are augmented.
+        transfer: Takes tensors to the device.
+        prefetch_batches: Most micro-batches held ready.
+        timings: Also given to `decoder`.
+        uid_log: Where the uids handed out are written, one JSON line per micro-batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: ShardReader,
+        decoder: Decoder,
+        sampling: Sampling,
+        transfer: Transfer,
+        prefetch_batches: int,
+        timings: Timings,
+        uid_log: Path | None,
+    ) -> None:
+        """Take possession of the reader and the decoder; `close` closes them."""
+        self._reader = reader
+        self._decoder = decoder
+        self._sampling = sampling
+        self._transfer = transfer
+        self._prefetch_batches = prefetch_batches
+        self._timings = timings
+        self._uid_log = _open_log(uid_log) if uid_log is not None else None
+        self._running: list[Prefetcher[Any]] = []
+        self._is_closed = False
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch, the same on every rank."""
+        return self._sampling.order.steps_per_epoch
+
+    def state(self) -> dict[str, Any]:
+        """Return, as JSON values, what a run must not change between checkpoint and resume."""
+        return self._sampling.state(self._reader.fingerprint)
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Refuse the state of another run.
+
+        Args:
+            state: As `state` returned it when the checkpoint was written.
+
+        Raises:
+            DataError: A value differs; both are named.
+        """
+        check_states_agree(state, self.state())
+
+    def batches(self, start_step: int, end_step: int) -> Iterator[Batch]:
+        """Yield the micro-batches of steps start_step <= step < end_step, in order.
+
+        One iteration at a time: it has to end, or be closed, before the next one starts.
+
+        Raises:
+            DataError: A sample is damaged or cannot be decoded, or the loader is closed.
+            ShardError: An index of the set is damaged.
+        """
+        if self._is_closed:
+            raise DataError("the loader is closed", where=f"step {start_step}")
+        assert not self._running, "an earlier iteration is still running"
+        encoded = Prefetcher(
+            self._encoded_batches(start_step, end_step), depth=_READ_AHEAD, name="retfm-reader"
+        )
+        decoded = Prefetcher(
+            self._decoded_batches(encoded), depth=self._prefetch_batches, name="retfm-decoder"
+        )
+        # The reader first: its end lets a decoder that waits for it go on to its own.
+        self._running = [encoded, decoded]
+        try:
+            while (batch := self._next_batch(decoded)) is not None:
+                yield batch
+        finally:
+            self._stop()
+
+    def timings(self) -> dict[str, float]:
+        """Return seconds since the last call.
+
+        "wait_s" is what the consumer waited; "read_s" and "decode_s" are what the threads spent
+        meanwhile, and may exceed it as long as they keep ahead.
+        """
+        return self._timings.take()
+
+    def close(self) -> None:
+        """End the threads, free the decoder and close the files; may be called again."""
+        self._stop()
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._decoder.close()
+        self._reader.close()
+        if self._uid_log is not None:
+            self._uid_log.close()
+
+    def _stop(self) -> None:
+        for prefetcher in self._running:
+            prefetcher.close()
+        self._running = []
+
+    def _next_batch(self, decoded: "Prefetcher[Batch]") -> Batch | None:
+        """Wait for the next micro-batch, and log it as handed out."""
+        with self._timings.measure("wait_s"):
+            batch = next(decoded, None)
+        if batch is None:
+            if self._is_closed:
+                raise DataError("the loader was closed during an iteration", where="data")
+            return None
+        self._transfer.receive(batch.images, batch.uids)
+        if self._uid_log is not None:
+            _log_uids(self._uid_log, batch)
+        return batch
+
+    def _encoded_batches(self, start_step: int, end_step: int) -> Iterator[EncodedBatch]:
+        """Plan and read micro-batches; runs in the reading thread."""
+        for step in range(start_step, end_step):
+            for micro_step, positions in enumerate(self._sampling.positions(step)):
+                with self._timings.measure("read_s"):
+                    batch = self._read(step, micro_step, positions)
+                yield batch
+
+    def _read(self, step: int, micro_step: int, positions: np.ndarray) -> EncodedBatch:
+        """Read one micro-batch and draw its boxes and flips."""
+        order, augmentation = self._sampling.order, self._sampling.augmentation
+        epoch = order.epoch_of(step)
+        located = self._reader.locate(positions)
+        uids = located.records["uid"].astype(np.uint64)
+        boxes = draw_boxes(
+            augmentation,
+            seed=order.seed,
+            epoch=epoch,
+            uids=uids,
+            heights=located.records["height"],
+            widths=located.records["width"],
+        )
+        return EncodedBatch(
+            step=step,
+            micro_step=micro_step,
+            epoch=epoch,
+            uids=uids,
+            places=self._reader.places(located),
+            jpegs=self._reader.read(located),
+            boxes=boxes,
+            flips=draw_flips(augmentation, seed=order.seed, epoch=epoch, uids=uids),
+        )
+
+    def _decoded_batches(self, encoded: Iterator[EncodedBatch]) -> Iterator[Batch]:
+        """Decode micro-batches and copy them to the device; runs in the decoding thread."""
+        with self._transfer.stream(), closing(self._decoder.decode(encoded)) as decoded:
+            for batch, pixels in decoded:
+                uids = torch.from_numpy(batch.uids.view(np.int64))
+                images, uids = self._transfer.send(pixels, uids)
+                yield Batch(images, uids, batch.step, batch.micro_step, batch.epoch)
+
+
+def build_loader(config: PretrainConfig, *, ranks: Ranks, device: torch.device) -> Loader:
+    """Make the loader of one rank.
+
+    Args:
+        config: The run; its sections data, schedule, model.img_size and run.seed are used.
+        ranks: Which of how many processes this is.
+        device: Where batches are wanted.
+
+    Raises:
+        ConfigError: The ranks' micro-batches do not divide the global batch.
+        DataError: The shard set is smaller than a batch, or DALI lacks the GPU asked for.
+        ShardError: The shard set is incomplete or damaged.
+    """
+    # Not at the top: DALI takes a second to import, and commands that read no data share types.
+    from retfm_dist.data.pipeline import build_decoder
+
+    config.grad_accum_steps(ranks.world_size)  # refuses a batch that does not divide
+    data, schedule = config.data, config.schedule
+    backend = resolve_backend(data.backend, device)
+    reader = ShardReader(data.shards)
+    sampling = Sampling(
+        order=SampleOrder(reader.num_samples, schedule.global_batch_size, config.run.seed),
+        augmentation=Augmentation(data.crop_scale, data.crop_ratio, data.flip_probability),
+        image_size=config.model.img_size,
+        micro_batch_size=schedule.micro_batch_size,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+    )
+    timings = Timings(("wait_s", "read_s", "decode_s"))
+    decoder = build_decoder(
+        backend,
+        image_size=config.model.img_size,
+        batch_size=schedule.micro_batch_size,
+        num_threads=data.decode_threads,
+        device=device,
+        timings=timings,
+    )
+    log_path = config.run.dir / "uids" / f"rank_{ranks.rank:04d}.jsonl"
+    return Loader(
+        reader=reader,
+        decoder=decoder,
+        sampling=sampling,
+        transfer=Transfer(device),
+        prefetch_batches=data.prefetch_batches,
+        timings=timings,
+        uid_log=log_path if data.log_uids else None,
+    )
+
+
+def resolve_backend(
+    backend: Literal["auto", "cpu", "gpu"], device: torch.device
+) -> Literal["cpu", "gpu"]:
+    """Return where JPEGs are decoded; "auto" follows the device that trains.
+
+    Raises:
+        DataError: "gpu" for a rank that trains on the CPU.
+    """
+    if backend == "auto":
+        return "gpu" if device.type == "cuda" else "cpu"
+    if backend == "gpu" and device.type != "cuda":
+        raise DataError(
+            "JPEGs cannot be decoded on the GPU of a rank without one",
+            where="data.backend",
+            got=f'"gpu" with device {device}',
+            hint='set data.backend to "auto" or "cpu"',
+        )
+    return backend
+
+
+def _open_log(path: Path) -> IO[str]:
+    """Open a log of uids for appending; every line is written at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("a", encoding="ascii", buffering=1)
+
+
+def _log_uids(log: IO[str], batch: Batch) -> None:
+    uids = batch.uids.cpu().numpy().view(np.uint64)
+    line = {
+        "step": batch.step,
+        "micro_step": batch.micro_step,
+        "uids": [f"{uid:016x}" for uid in uids],
+    }
+    log.write(json.dumps(line) + "\n")

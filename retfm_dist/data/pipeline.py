@@ -1,0 +1,214 @@
+"""From JPEG bytes, crop boxes and flips to pixels: the one module that imports DALI.
+
+    CPU back end   DALI decodes the box -> torch resizes it -> torch flips it
+    GPU back end   DALI decodes the box, resizes and flips it, all on the GPU
+
+On the CPU, torch's antialiased bicubic resize of uint8 is several times as fast as DALI's, and
+within +-1 of PIL's (rare twos aside). The pixels of the two back ends differ a little (other cosine
+transforms, other kernels at the border); each by itself is deterministic.
+
+Every option whose default could move between versions of DALI is set here.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from nvidia.dali import fn
+from nvidia.dali.pipeline import Pipeline
+from nvidia.dali.types import DALIDataType, DALIImageType, DALIInterpType
+from torch import Tensor
+
+from retfm_dist.data.decode import Backend, Decoder, EncodedBatch, reason_of
+from retfm_dist.data.resize import BatchResizer
+from retfm_dist.data.timings import Timings
+from retfm_dist.errors import DataError
+
+# 0 or 1 and nothing between: a share is split by place in the batch, and the JPEG engine and the
+# CUDA decoder differ in their pixels, so that an image would depend on its neighbors. 1 leaves
+# most CPU cores to the other ranks; images or GPUs that the engine cannot serve go to CUDA.
+HW_DECODER_LOAD = 1.0
+
+# What every input of a graph holds, and its number of dimensions per sample.
+_INPUTS = {
+    "jpegs": (DALIDataType.UINT8, 1),
+    "starts": (DALIDataType.INT32, 1),
+    "shapes": (DALIDataType.INT32, 1),
+    "flips": (DALIDataType.INT32, 0),
+}
+_CPU_INPUTS = ("jpegs", "starts", "shapes")
+_GPU_INPUTS = ("jpegs", "starts", "shapes", "flips")
+
+
+def build_decoder(
+    backend: Literal["cpu", "gpu"],
+    *,
+    image_size: int,
+    batch_size: int,
+    num_threads: int,
+    device: torch.device,
+    timings: Timings,
+) -> Decoder:
+    """Make the decoder of a back end.
+
+    Args:
+        backend: Where JPEGs are decoded.
+        image_size: Side of the images made, px.
+        batch_size: Largest batch.
+        num_threads: Threads that decode, and as many that resize on the CPU back end.
+        device: Where batches are wanted; images of the CPU back end are pinned for a GPU.
+        timings: Takes the time spent, as "decode_s".
+
+    Raises:
+        DataError: The GPU back end is asked for and DALI finds no GPU.
+    """
+    make = partial(build_pipeline, batch_size=batch_size, num_threads=num_threads)
+    match backend:
+        case "cpu":
+            resizer = BatchResizer(
+                image_size, num_threads=num_threads, pin_memory=device.type == "cuda"
+            )
+            parts = Backend(
+                make_pipeline=partial(make, cpu_graph, inputs=_CPU_INPUTS, device_id=None),
+                inputs=_CPU_INPUTS,
+                finish=partial(_resize_crops, resizer=resizer),
+                close=resizer.close,
+            )
+        case "gpu":
+            graph = partial(gpu_graph, image_size=image_size, device="mixed")
+            parts = Backend(
+                make_pipeline=partial(
+                    make, graph, inputs=_GPU_INPUTS, device_id=_device_number(device)
+                ),
+                inputs=_GPU_INPUTS,
+                finish=_to_torch,
+                close=lambda: None,
+            )
+    return Decoder(parts, timings=timings)
+
+
+def build_pipeline(
+    graph: Callable[..., Any],
+    *,
+    inputs: tuple[str, ...],
+    batch_size: int,
+    num_threads: int,
+    device_id: int | None,
+) -> Pipeline:
+    """Build the pipeline of a graph whose inputs are fed by name.
+
+    Raises:
+        DataError: DALI cannot build it, for want of a GPU as a rule.
+    """
+    pipeline = Pipeline(
+        batch_size=batch_size,
+        num_threads=num_threads,
+        device_id=device_id,
+        seed=0,  # no operator draws random numbers
+        exec_dynamic=True,  # outputs stay valid while referred to, whatever runs next
+        prefetch_queue_depth=1,
+        set_affinity=False,
+    )
+    with pipeline:
+        sources = {}
+        for name in inputs:
+            dtype, num_dims = _INPUTS[name]
+            sources[name] = fn.external_source(name=name, dtype=dtype, ndim=num_dims)
+        pipeline.set_outputs(graph(**sources))
+    try:
+        pipeline.build()
+    except RuntimeError as error:
+        raise DataError(
+            "DALI cannot start",
+            where="data.backend",
+            got=reason_of(error),
+            hint='set data.backend to "cpu" where there is no NVIDIA GPU',
+        ) from error
+    return pipeline
+
+
+def cpu_graph(*, jpegs: Any, starts: Any, shapes: Any) -> Any:
+    """Decode the box of each sample: uint8 [height, width, 3].
+
+    Args:
+        jpegs: Encoded images.
+        starts: Top and left of each box, px.
+        shapes: Height and width of each box, px.
+    """
+    return fn.decoders.image_slice(
+        jpegs,
+        device="cpu",
+        start=starts,
+        shape=shapes,
+        axis_names="HW",
+        output_type=DALIImageType.RGB,
+        dtype=DALIDataType.UINT8,
+        adjust_orientation=False,  # boxes are drawn for the pixels as stored
+        use_fast_idct=False,
+    )
+
+
+def gpu_graph(
+    *, jpegs: Any, starts: Any, shapes: Any, flips: Any, image_size: int, device: str
+) -> Any:
+    """Decode the box of each sample, resize and flip it: uint8 [image_size, image_size, 3].
+
+    Args:
+        jpegs: Encoded images.
+        starts: Top and left of each box, px.
+        shapes: Height and width of each box, px.
+        flips: 1 to flip left to right, 0 not to.
+        image_size: Side of the output, px.
+        device: "mixed"; "cpu" runs the same operators without a GPU, for tests.
+    """
+    crops = fn.decoders.image_slice(
+        jpegs,
+        device=device,
+        start=starts,
+        shape=shapes,
+        axis_names="HW",
+        output_type=DALIImageType.RGB,
+        dtype=DALIDataType.UINT8,
+        adjust_orientation=False,
+        use_fast_idct=False,
+        jpeg_fancy_upsampling=True,  # as the CPU decoder and PIL do
+        hw_decoder_load=HW_DECODER_LOAD,
+        hybrid_huffman_threshold=1_000_000,
+        affine=False,  # ranks on a host would tie their threads to the same cores
+        device_memory_padding=16 << 20,
+        host_memory_padding=8 << 20,
+        device_memory_padding_jpeg2k=0,
+        host_memory_padding_jpeg2k=0,
+        preallocate_width_hint=0,
+        preallocate_height_hint=0,
+    )
+    resized: Any = fn.resize(
+        crops,
+        size=[image_size, image_size],
+        interp_type=DALIInterpType.INTERP_CUBIC,
+        antialias=True,
+        dtype=DALIDataType.UINT8,
+    )
+    return fn.flip(resized, horizontal=flips, vertical=0)
+
+
+def _resize_crops(crops: Any, batch: EncodedBatch, *, resizer: BatchResizer) -> Tensor:
+    """Resize DALI's ragged crops, which stay where DALI wrote them."""
+    return resizer.resize([np.asarray(crop) for crop in crops], batch.flips)
+
+
+def _to_torch(images: Any, batch: EncodedBatch) -> Tensor:
+    """Copy DALI's images to memory that torch manages: uint8 [B, 3, S, S], channels last."""
+    del batch
+    # A finished clone, because DALI reuses its memory without regard to the streams of torch.
+    copied = torch.from_dlpack(images.as_tensor()).clone()
+    if copied.is_cuda:
+        torch.cuda.current_stream(copied.device).synchronize()
+    return copied.permute(0, 3, 1, 2)
+
+
+def _device_number(device: torch.device) -> int:
+    """Return the number of a CUDA device; one without a number is the current one."""
+    return torch.cuda.current_device() if device.index is None else device.index

@@ -1,0 +1,90 @@
+"""Antialiased resize of uint8 images on the CPU, several times as fast as PIL's or DALI's."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+# Elements up to which torch does a simple operation in the calling thread.
+_TORCH_GRAIN = 32_768
+
+
+class BatchResizer:
+    """Resizes and flips the crops of a batch in a pool of threads.
+
+    Args:
+        image_size: Side of the images made, px.
+        num_threads: Threads that resize.
+        pin_memory: Whether images go to memory that a GPU copies from without waiting.
+    """
+
+    def __init__(self, image_size: int, *, num_threads: int, pin_memory: bool) -> None:
+        """Start the pool."""
+        self._image_size = image_size
+        self._num_threads = num_threads
+        self._pin_memory = pin_memory
+        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="retfm-resize")
+
+    def resize(self, crops: Sequence[NDArray[np.uint8]], flips: NDArray[np.bool_]) -> Tensor:
+        """Make a batch.
+
+        Args:
+            crops: B arrays of uint8 [H, W, 3].
+            flips: bool [B], which to flip left to right after the resize.
+
+        Returns:
+            uint8 [B, 3, S, S], channels last in memory.
+        """
+        shape = (len(crops), self._image_size, self._image_size, 3)
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin_memory)
+        slots = images.numpy()
+
+        def resize_share(first: int) -> None:
+            for i in range(first, len(crops), self._num_threads):
+                resized = resize_bicubic(torch.from_numpy(crops[i]), self._image_size)
+                _write(resized, slots[i], is_flipped=bool(flips[i]))
+
+        for _ in self._pool.map(resize_share, range(self._num_threads)):
+            pass  # raises what a thread raised
+        return images.permute(0, 3, 1, 2)
+
+    def close(self) -> None:
+        """End the pool."""
+        self._pool.shutdown()
+
+
+def resize_bicubic(image: Tensor, image_size: int) -> Tensor:
+    """Resize with an antialiased bicubic kernel, as PIL and torchvision do.
+
+    Args:
+        image: uint8 [H, W, 3].
+        image_size: Side of the result, S, px.
+
+    Returns:
+        uint8 [1, 3, S, S], channels last in memory; within +-1 of PIL's but for a few values in
+        a million, which are off by 2.
+
+    Source: Keys 1981, "Cubic convolution interpolation for digital image processing", a = -0.5.
+    """
+    # A batch of one whose strides say "channels last", for which torch has its fastest kernel.
+    channels_last = image[None].permute(0, 3, 1, 2)
+    size = (image_size, image_size)
+    return F.interpolate(channels_last, size=size, mode="bicubic", antialias=True)
+
+
+def _write(image: Tensor, slot: NDArray[np.uint8], *, is_flipped: bool) -> None:
+    """Copy an image [1, 3, S, S] to its slot [S, S, 3] of the batch, flipped or not.
+
+    By numpy and in pieces of a few rows: torch would call a team of threads to each larger copy
+    or flip, and several teams at once on the same cores wait for each other.
+    """
+    size = slot.shape[0]
+    num_rows = max(_TORCH_GRAIN // slot[0].size, 1) if is_flipped else size
+    for first in range(0, size, num_rows):
+        rows = slice(first, first + num_rows)
+        piece = image[:, :, rows].flip(3) if is_flipped else image
+        np.copyto(slot[rows], piece[0].permute(1, 2, 0).numpy())

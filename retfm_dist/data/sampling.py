@@ -1,0 +1,94 @@
+"""Which samples one rank sees, and what a resumed run must have in common with its past."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retfm_dist.data.augment import Augmentation
+from retfm_dist.data.order import SampleOrder
+from retfm_dist.errors import DataError
+
+STATE_FORMAT = 1
+"""Version of what a state and the numbers derived from it mean."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """The part of each global batch that falls to one rank.
+
+    Micro-batch a of rank r is the a * world_size + r th piece of the global batch, so that
+    neither the number of ranks nor the accumulation changes what the batch holds:
+
+        micro_step        0         1
+        rank           0     1   0     1
+        positions     0-3   4-7 8-11 12-15       micro_batch_size 4, world_size 2, GBS 16
+
+    Attributes:
+        order: Samples of each global batch.
+        augmentation: Ranges of crops and flips.
+        image_size: Side of the square images made, px.
+        micro_batch_size: Images per rank per forward pass.
+        rank: Number of this rank.
+        world_size: Number of ranks; micro_batch_size * world_size divides the global batch.
+    """
+
+    order: SampleOrder
+    augmentation: Augmentation
+    image_size: int
+    micro_batch_size: int
+    rank: int
+    world_size: int
+
+    @property
+    def grad_accum_steps(self) -> int:
+        """Micro-batches per rank and step."""
+        return self.order.global_batch_size // (self.micro_batch_size * self.world_size)
+
+    def positions(self, step: int) -> NDArray[np.int64]:
+        """Return int64 [grad_accum_steps, micro_batch_size], this rank's part of a step."""
+        pieces = self.order.positions(step).reshape(
+            self.grad_accum_steps, self.world_size, self.micro_batch_size
+        )
+        return pieces[:, self.rank]
+
+    def state(self, fingerprint: str) -> dict[str, Any]:
+        """Return, as JSON values, all that decides which pixels belong to a step.
+
+        Args:
+            fingerprint: Names the content of the shard set.
+        """
+        return {
+            "format": STATE_FORMAT,
+            "seed": self.order.seed,
+            "global_batch_size": self.order.global_batch_size,
+            "dataset_fingerprint": fingerprint,
+            "crop_scale": list(self.augmentation.crop_scale),
+            "crop_ratio": list(self.augmentation.crop_ratio),
+            "flip_probability": self.augmentation.flip_probability,
+            "image_size": self.image_size,
+        }
+
+
+def check_states_agree(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
+    """Refuse to continue a run on other data, order or augmentation.
+
+    Args:
+        saved: State found in the checkpoint.
+        current: State of the loader made from the config.
+
+    Raises:
+        DataError: A value differs or is absent; both are named.
+    """
+    for name in sorted(saved.keys() | current.keys()):
+        before, now = saved.get(name, "nothing"), current.get(name, "nothing")
+        if before != now:
+            raise DataError(
+                "the checkpoint belongs to other batches",
+                where=f"data state, {name}",
+                got=f"{now} in this run",
+                expected=f"{before} as in the checkpoint",
+                hint="restore the value or start a new run directory",
+            )

@@ -1,0 +1,112 @@
+"""Facts about this process's rank, and decisions that all ranks take together.
+
+Everything works without a process group: a single process is rank 0 of a world of 1.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed
+
+from retfm_dist.errors import RetfmError
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of how many processes this is.
+
+    Attributes:
+        rank: Position among all processes, 0-based.
+        local_rank: Position among the processes of this host, 0-based.
+        world_size: Number of processes.
+    """
+
+    rank: int = 0
+    local_rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files that exist once per run."""
+        return self.rank == 0
+
+
+def ranks_from_environment() -> Ranks:
+    """Read the variables that DeepSpeed's launcher and torchrun set."""
+    return Ranks(
+        rank=int(os.environ.get("RANK", "0")),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        world_size=int(os.environ.get("WORLD_SIZE", "1")),
+    )
+
+
+def has_group() -> bool:
+    """Whether a process group has been set up."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def barrier() -> None:
+    """Wait for all ranks; nothing at world size 1."""
+    if has_group():
+        torch.distributed.barrier()
+
+
+def all_agree(condition: bool, *, device: torch.device | str = "cpu") -> bool:
+    """Whether `condition` holds on every rank; all ranks get the same answer.
+
+    Args:
+        condition: This rank's vote.
+        device: Where the vote travels: the GPU for NCCL, the CPU for gloo.
+    """
+    if not has_group():
+        return condition
+    vote = torch.tensor(int(condition), device=device)
+    torch.distributed.all_reduce(vote, op=torch.distributed.ReduceOp.MIN)
+    return bool(vote.item())
+
+
+def first_rank_where(
+    condition: bool, *, rank: int, device: torch.device | str = "cpu"
+) -> int | None:
+    """Return the lowest rank on which `condition` holds, or None; the same answer on all ranks.
+
+    Args:
+        condition: This rank's own finding.
+        rank: This rank.
+        device: Where the answer travels: the GPU for NCCL, the CPU for gloo.
+    """
+    if not has_group():
+        return rank if condition else None
+    nobody = torch.distributed.get_world_size()
+    found = torch.tensor(rank if condition else nobody, device=device)
+    torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MIN)
+    lowest = int(found.item())
+    return None if lowest == nobody else lowest
+
+
+def from_main(compute: Callable[[], Value], *, ranks: Ranks) -> Value:
+    """Call `compute` on the main rank alone and give its result to all ranks.
+
+    Args:
+        compute: Returns a plain value (numbers, text, paths, lists, dicts, None).
+        ranks: Which rank this is.
+
+    Raises:
+        RetfmError: `compute` raised it; then every rank raises the same.
+    """
+    answer: list[Any] = [None, None]
+    if ranks.is_main:
+        try:
+            answer[0] = compute()
+        except RetfmError as error:
+            answer[1] = error
+    if has_group() and ranks.world_size > 1:
+        torch.distributed.broadcast_object_list(answer, src=0)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]

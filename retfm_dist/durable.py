@@ -1,0 +1,139 @@
+"""Files and directories that are either whole or absent under their final name.
+
+A file is written to a temporary sibling, flushed to disk, and renamed. A directory is filled
+under a temporary sibling name and renamed when it is complete. A reader therefore never sees
+half of either, whatever moment the writer was killed at.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from retfm_dist.errors import RetfmError
+
+_CHUNK_BYTES = 1 << 20
+
+
+def sha256_file(path: Path) -> str:
+    """Return the hex sha256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sync_directory(path: Path) -> None:
+    """Flush a directory's entries, so that a rename in it survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def open_atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary sibling of `path`; on success it replaces `path`, on failure it goes.
+
+    Args:
+        path: Final name; its directory is made if missing.
+        mode: "wb" or "w" (text is UTF-8 with Unix line ends).
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    encoding, newline = (None, None) if "b" in mode else ("utf-8", "\n")
+    try:
+        with temporary.open(mode, encoding=encoding, newline=newline) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_directory(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically."""
+    with open_atomic(path, "w") as file:
+        file.write(text)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON with sorted keys, atomically and reproducibly."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+@contextmanager
+def staged_directory(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary sibling of `path` that becomes `path` on success.
+
+    On failure the temporary directory is removed; what a killed process left under that name is
+    removed by the next one. An advisory lock keeps two live processes from filling it together.
+
+    Raises:
+        RetfmError: `path` exists, or another process is writing it.
+    """
+    if path.exists():
+        raise _already_there(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.partial")
+    lock = _lock_directory(staging, wanted_for=path)
+    try:
+        _empty_directory(staging)
+        yield staging
+        _sync_tree(staging)
+        if path.exists():
+            raise _already_there(path)
+        staging.rename(path)
+        sync_directory(path.parent)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        os.close(lock)
+
+
+def _already_there(path: Path) -> RetfmError:
+    return RetfmError(
+        "already exists", where=path, hint="choose another output, or remove it first"
+    )
+
+
+def _lock_directory(path: Path, *, wanted_for: Path) -> int:
+    """Make `path`, lock it and return the descriptor that holds the lock."""
+    path.mkdir(exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The holder before us may have removed or renamed the directory that we opened.
+        if os.fstat(descriptor).st_ino != path.stat().st_ino:
+            raise BlockingIOError
+    except OSError as error:
+        os.close(descriptor)
+        raise RetfmError(
+            "another process is writing it", where=wanted_for, hint="wait for it to end"
+        ) from error
+    return descriptor
+
+
+def _empty_directory(path: Path) -> None:
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+
+
+def _sync_tree(root: Path) -> None:
+    """Flush every file and directory below `root`."""
+    for directory, _, names in os.walk(root):
+        for name in names:
+            with (Path(directory) / name).open("rb") as file:
+                os.fsync(file.fileno())
+        sync_directory(Path(directory))

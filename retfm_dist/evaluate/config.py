@@ -1,0 +1,232 @@
+"""What an evaluation is made of: models, tables, tasks, protocols.
+
+A file states it in full; only how it is computed (device, threads) has defaults. Relative paths
+are those of the folder the command runs in.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from retfm_dist.cohort.records import clean_text
+from retfm_dist.config.schema import Fraction, Positive, Section
+
+Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
+"""Lower case name that is also used as a file name."""
+Cell = str | int | float
+"""A value of a table; a number equals every spelling of it, such as 1 and 1.0."""
+
+
+class ExportArm(Section):
+    """An encoder to judge."""
+
+    kind: Literal["export"]
+    id: Id
+    """Name in tables and files."""
+    path: Path
+    """Export directory, or the .pth or .safetensors file of a MAE or RETFound state dict."""
+    num_heads: Positive | None = None
+    """Attention heads; needed only for a file whose width is not that of ViT-S, B, L or H."""
+
+
+class RandomInitArm(Section):
+    """Control: the same architecture with the weights that pre-training starts from."""
+
+    kind: Literal["random_init"]
+    id: Id
+    """Name in tables and files."""
+    like: Id
+    """Id of the export whose architecture it has."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    """Seed of the weights."""
+
+
+class HandcraftedArm(Section):
+    """Floor: simple statistics of color and texture, no learning."""
+
+    kind: Literal["handcrafted"]
+    id: Id
+    """Name in tables and files."""
+
+
+ModelArm = Annotated[ExportArm | RandomInitArm | HandcraftedArm, Field(discriminator="kind")]
+
+
+class TableConfig(Section):
+    """One data set."""
+
+    path: Path
+    """Archive table (.csv or .parquet) with image_path, patient_id and the label columns."""
+    images: Path
+    """Folder that image_path is relative to."""
+    max_bad_ratio: Fraction = 0.01
+    """Largest share of a task's images that may be missing or unreadable before it is an error."""
+
+
+class FilterConfig(Section):
+    """Which rows of a table a task looks at."""
+
+    column: str
+    """Column of the table."""
+    values: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    """Values that are kept."""
+
+
+class LabelConfig(Section):
+    """How a column becomes a binary label; rows with any other value are left out and counted."""
+
+    column: str
+    """Column of the table."""
+    positive: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    """Values that mean diseased."""
+    negative: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    """Values that mean not diseased."""
+
+    @model_validator(mode="after")
+    def _values_are_usable(self) -> Self:
+        shared = {str(value) for value in self.positive} & {str(value) for value in self.negative}
+        if shared:
+            raise ValueError(f"{sorted(shared)} stand under both positive and negative")
+        lost = [v for v in (*self.positive, *self.negative) if clean_text(str(v)) is None]
+        if lost:
+            raise ValueError(f"{lost} mean a missing value in a table; name the label otherwise")
+        return self
+
+
+class TaskConfig(Section):
+    """One question asked of one table: positive or negative, image by image."""
+
+    id: Id
+    """Name in tables and files."""
+    title: str
+    """What is told apart, in words, for the report."""
+    table: Id
+    """Name of the table."""
+    filter: FilterConfig | None = None
+    """Rows looked at; none is all."""
+    label: LabelConfig
+    """The label."""
+
+
+class KnnConfig(Section):
+    """Nearest neighbors by cosine similarity, votes weighted by a softmax."""
+
+    k: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    """Numbers of neighbors, each a protocol of its own."""
+    temperature: Annotated[float, Field(gt=0)]
+    """Temperature of the softmax over similarities; DINO: 0.07."""
+
+
+class LinearConfig(Section):
+    """Logistic regression on standardized frozen features."""
+
+    c_grid: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+    """Inverse regularization strengths to choose from."""
+    inner_folds: Annotated[int, Field(ge=2)]
+    """Patient-grouped folds of the training patients on which C is chosen by AUROC."""
+
+    @model_validator(mode="after")
+    def _grid_ascends(self) -> Self:
+        if list(self.c_grid) != sorted(set(self.c_grid)):
+            raise ValueError(f"c_grid must ascend without repetition, got {list(self.c_grid)}")
+        return self
+
+
+class ProtocolsConfig(Section):
+    """How frozen features are turned into predictions; at least one."""
+
+    knn: KnnConfig | None
+    """k-nearest neighbors; null leaves it out."""
+    linear: LinearConfig | None
+    """Linear probe; null leaves it out."""
+
+    @model_validator(mode="after")
+    def _one_is_given(self) -> Self:
+        if self.knn is None and self.linear is None:
+            raise ValueError("give knn, linear or both")
+        return self
+
+
+class BootstrapConfig(Section):
+    """Uncertainty from resampling patients."""
+
+    num_resamples: Positive
+    """Resamples, B."""
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    """1 - coverage of the intervals; 0.05 gives 95 %."""
+
+
+class ReportConfig(Section):
+    """What the report shows."""
+
+    pictures: bool = False
+    """Whether example photographs are embedded. They are patient data: off unless asked for."""
+
+
+class ComputeConfig(Section):
+    """How features are computed; no value changes a result."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where encoders run; "auto" is "cuda" where there is a GPU."""
+    batch_size: Positive = 32
+    """Images per forward pass."""
+    decode_threads: Positive = 2
+    """Threads that read and crop photographs."""
+
+
+class EvaluateConfig(Section):
+    """An evaluation: every model on every task under every protocol."""
+
+    name: str
+    """Title of the report."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    """Seed of folds and resampling."""
+    out: Path
+    """Output directory: feature cache, predictions, metrics and report."""
+    models: Annotated[tuple[ModelArm, ...], Field(min_length=1)]
+    """Encoders and control arms."""
+    tables: Annotated[dict[Id, TableConfig], Field(min_length=1)]
+    """Data sets by name."""
+    tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
+    """Questions."""
+    protocols: ProtocolsConfig
+    folds: Annotated[int, Field(ge=2)]
+    """Patient-grouped, stratified folds; every image is predicted once, by a model that saw none
+    of its patient's images."""
+    bootstrap: BootstrapConfig
+    report: ReportConfig = ReportConfig()
+    compute: ComputeConfig = ComputeConfig()
+    salt: Path | None = None
+    """Secret salt file of the patient pseudonyms, as in `shard build`; null draws a new salt in
+    each run and throws it away: nobody can trace these pseudonyms or compare them between runs."""
+
+    @model_validator(mode="after")
+    def _references_hold(self) -> Self:
+        for what, ids in (
+            ("models", [model.id for model in self.models]),
+            ("tasks", [task.id for task in self.tasks]),
+        ):
+            repeated = sorted({name for name in ids if ids.count(name) > 1})
+            if repeated:
+                raise ValueError(f"{what}: the ids {repeated} stand twice")
+        exports = {model.id for model in self.models if isinstance(model, ExportArm)}
+        for model in self.models:
+            if isinstance(model, RandomInitArm) and model.like not in exports:
+                raise ValueError(
+                    f"models: {model.id} is like {model.like!r}, which is none of the exports "
+                    f"{sorted(exports)}"
+                )
+        for task in self.tasks:
+            if task.table not in self.tables:
+                raise ValueError(
+                    f"tasks: {task.id} names the table {task.table!r}; there are "
+                    f"{sorted(self.tables)}"
+                )
+        return self
+
+    def protocol_ids(self) -> tuple[str, ...]:
+        """Return the names of all protocols, in the order of the report."""
+        knn = [f"knn_{k}" for k in self.protocols.knn.k] if self.protocols.knn else []
+        return (*knn, *(["linear"] if self.protocols.linear else []))

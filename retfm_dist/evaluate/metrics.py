@@ -1,0 +1,116 @@
+"""Discrimination of a score: AUROC and ROC curve, for one or many weightings of the images at once.
+
+Weights are how often an image was drawn by a bootstrap; all ones give the plain metric, which
+equals scikit-learn's.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> FloatArray:
+    """Return the area under the ROC curve under each row of weights.
+
+    It is the probability that a positive image scores higher than a negative one, ties counted
+    half: sum over positives of (weight below + half the weight tied) / (all pairs).
+
+    Args:
+        labels: [N] 1 = positive, 0 = negative.
+        scores: [N] higher means more likely positive; finite.
+        weights: [B, N] non-negative.
+
+    Returns:
+        [B]; NaN where a row gives no weight to positives or none to negatives.
+
+    Source: Hanley and McNeil 1982, doi 10.1148/radiology.143.1.7063747.
+    """
+    positive = np.asarray(labels, bool)
+    order = np.argsort(np.asarray(scores, np.float64), kind="stable")
+    sorted_scores = np.asarray(scores, np.float64)[order]
+    tie_starts = np.flatnonzero(np.r_[True, sorted_scores[1:] != sorted_scores[:-1]])
+    sorted_weights = np.asarray(weights, np.float64)[:, order]
+    # [B, G]: weight of either class at each of the G distinct scores, ascending.
+    positives = np.add.reduceat(sorted_weights * positive[order], tie_starts, axis=1)
+    negatives = np.add.reduceat(sorted_weights * ~positive[order], tie_starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - negatives
+    wins = (positives * (below + 0.5 * negatives)).sum(axis=1)
+    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+
+
+def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
+    """Return the area under the ROC curve; NaN where one class is absent."""
+    return float(weighted_auroc(labels, scores, np.ones((1, np.size(labels))))[0])
+
+
+def auroc_within_folds(labels: ArrayLike, scores: ArrayLike, folds: ArrayLike) -> float:
+    """Return the AUROC over pairs of images of the same fold.
+
+    Scores of different folds come from different fits. Pooling them makes weak scores look worse
+    than they are, because a fold rich in positives was predicted by a fit poor in them.
+
+    Args:
+        labels: [N] 1 = positive, 0 = negative.
+        scores: [N].
+        folds: [N] fold in which each image was predicted.
+
+    Source: Airola et al. 2011, doi 10.1016/j.csda.2010.11.018.
+    """
+    positive, scores, folds = np.asarray(labels, bool), np.asarray(scores), np.asarray(folds)
+    wins = pairs = 0.0
+    for fold in np.unique(folds):
+        chosen = folds == fold
+        num_pairs = float(positive[chosen].sum()) * float((~positive[chosen]).sum())
+        if num_pairs:
+            wins += num_pairs * auroc(positive[chosen], scores[chosen])
+            pairs += num_pairs
+    return wins / pairs if pairs else float("nan")
+
+
+def sensitivity_at(
+    labels: ArrayLike, scores: ArrayLike, weights: ArrayLike, false_positive_rates: ArrayLike
+) -> FloatArray:
+    """Return the ROC curve's height at given false positive rates, as a step function.
+
+    Args:
+        labels: [N] 1 = positive, 0 = negative.
+        scores: [N].
+        weights: [B, N] non-negative.
+        false_positive_rates: [F] in [0, 1].
+
+    Returns:
+        [B, F] largest sensitivity whose false positive rate does not exceed the given one; NaN
+        where a row gives no weight to one class.
+    """
+    positive = np.asarray(labels, bool)
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    sorted_scores = np.asarray(scores, np.float64)[order]
+    tie_ends = np.flatnonzero(np.r_[sorted_scores[1:] != sorted_scores[:-1], True])
+    sorted_weights = np.asarray(weights, np.float64)[:, order]
+    wanted = np.asarray(false_positive_rates, np.float64)
+    curves = np.full((len(sorted_weights), len(wanted)), np.nan)
+    for row, row_weights in enumerate(sorted_weights):
+        hits = np.cumsum(row_weights * positive[order])[tie_ends]
+        alarms = np.cumsum(row_weights * ~positive[order])[tie_ends]
+        if hits[-1] > 0 and alarms[-1] > 0:
+            # The small slack forgives rounding of alarms / alarms[-1], not a whole image.
+            last = np.searchsorted(alarms / alarms[-1], wanted + 1e-12, side="right")
+            curves[row] = np.r_[0.0, hits / hits[-1]][last]
+    return curves
+
+
+def roc_points(labels: ArrayLike, scores: ArrayLike) -> FloatArray:
+    """Return [K, 2] corners (false positive rate, sensitivity) of the ROC curve.
+
+    It runs from (0, 0) to (1, 1). Tied scores make one sloped segment, so that the area under the
+    segments is the AUROC.
+    """
+    positive = np.asarray(labels, bool)
+    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
+    sorted_scores = np.asarray(scores, np.float64)[order]
+    tie_ends = np.flatnonzero(np.r_[sorted_scores[1:] != sorted_scores[:-1], True])
+    hits = np.cumsum(positive[order])[tie_ends] / positive.sum()
+    alarms = np.cumsum(~positive[order])[tie_ends] / (~positive).sum()
+    return np.column_stack([np.r_[0.0, alarms], np.r_[0.0, hits]])

@@ -1,0 +1,1 @@
+"""Exported models: written from checkpoints, loaded strictly, with card and provenance."""

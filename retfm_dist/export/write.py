@@ -1,0 +1,228 @@
+"""Write a checkpoint in the three forms that others load, with its provenance.
+
+EXPORT_DIR/
+    model.safetensors    encoder under timm's names, fp32
+    config.json          timm's description: timm.create_model("local-dir:EXPORT_DIR", ...)
+    retfound.pth         {"model": full MAE state dict}, for RETFound's and MAE's loaders
+    mae.safetensors      the same state dict, decoder included
+    README.md            model card
+    provenance.json      run, step, data, versions, sha256 of every other file; written last
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+import retfm_dist
+from retfm_dist.config.load import config_hash, read_config
+from retfm_dist.config.schema import ModelConfig, PretrainConfig
+from retfm_dist.durable import sha256_file, staged_directory, write_json, write_text
+from retfm_dist.errors import CheckpointError, ExportError
+from retfm_dist.export.architecture import Architecture, encoder_state, mae_names, timm_config
+from retfm_dist.export.card import render_card
+from retfm_dist.export.load import CONFIG_NAME, PROVENANCE_NAME, WEIGHTS_NAME
+from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, read_weights
+from retfm_dist.train.run_dir import RunDir
+
+logger = logging.getLogger(__name__)
+
+FORMAT = "retfm-export"
+VERSION = 1
+RETFOUND_NAME = "retfound.pth"
+MAE_NAME = "mae.safetensors"
+CARD_NAME = "README.md"
+_LIBRARIES = ("safetensors", "timm", "torch")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run has to give.
+
+    Attributes:
+        config: Its resolved config.
+        weights: Full MAE state dict, fp32, on the CPU.
+        state: Content of the checkpoint's state.json.
+        checkpoint: Name of the checkpoint directory.
+        cohort: Composition of the images it was trained on, where the shard set is still there.
+    """
+
+    config: PretrainConfig
+    weights: dict[str, torch.Tensor]
+    state: dict[str, Any]
+    checkpoint: str
+    cohort: Mapping[str, Any] | None
+
+
+def write_export(run_dir: Path, out_dir: Path, *, step: int | None = None) -> Path:
+    """Export a run's newest complete checkpoint, or that of one step.
+
+    Args:
+        run_dir: Run directory.
+        out_dir: Export directory, which must not exist; it appears whole or not at all.
+        step: Step of the checkpoint; None takes the newest complete one.
+
+    Returns:
+        `out_dir`.
+
+    Raises:
+        ExportError: `run_dir` is no run, `out_dir` exists, or the weights do not fit the config.
+        CheckpointError: There is no such checkpoint, or it is damaged.
+        ConfigError: The run's config cannot be read.
+    """
+    if out_dir.exists():
+        raise ExportError(
+            "already exists", where=out_dir, hint="choose another --out, or remove it first"
+        )
+    trained = read_trained(run_dir, step=step)
+    check_weights(trained.weights, trained.config.model, where=run_dir / trained.checkpoint)
+    with staged_directory(out_dir) as staging:
+        _write_files(staging, trained)
+    logger.info("exported %s of %s to %s", trained.checkpoint, run_dir, out_dir)
+    return out_dir
+
+
+def read_trained(run_dir: Path, *, step: int | None = None) -> Trained:
+    """Read a run's config and checkpoint.
+
+    Raises:
+        ExportError: `run_dir` is no run directory.
+        CheckpointError: There is no such checkpoint, or it is damaged.
+        ConfigError: The run's config cannot be read.
+    """
+    run = RunDir(run_dir)
+    if not run_dir.is_dir():
+        raise ExportError("no such run directory", where=run_dir)
+    checkpoint = _choose_checkpoint(run, step)
+    if not run.config_path.is_file():
+        raise ExportError(
+            "no config",
+            where=run_dir,
+            expected=run.config_path.name,
+            hint="is this a run directory?",
+        )
+    config = read_config(run.config_path, [], PretrainConfig)
+    weights, state = read_weights(checkpoint)
+    return Trained(
+        config=config,
+        weights={name: tensor.float().contiguous() for name, tensor in weights.items()},
+        state=state,
+        checkpoint=checkpoint.name,
+        cohort=_read_cohort(config.data.shards, state),
+    )
+
+
+def check_weights(weights: Mapping[str, torch.Tensor], model: ModelConfig, *, where: Path) -> None:
+    """Refuse weights whose names are not exactly those of the configured MAE, or not finite.
+
+    Raises:
+        ExportError: See above.
+    """
+    expected = mae_names(model.depth, model.decoder_depth)
+    wrong = sorted(expected ^ weights.keys())
+    if wrong:
+        raise ExportError(
+            "the weights are not those of the configured model",
+            where=where,
+            got=f"{len(weights)} tensors, differing in {', '.join(wrong[:4])}",
+            expected=f"{len(expected)} tensors",
+        )
+    broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise ExportError(
+            "weights are not finite",
+            where=where,
+            got=", ".join(broken[:4]),
+            hint="export an earlier step with --step",
+        )
+
+
+def _choose_checkpoint(run: RunDir, step: int | None) -> Path:
+    """Return the directory of the checkpoint asked for."""
+    if step is None:
+        return find_checkpoint(run.path)
+    checkpoint = run.checkpoint_dir(step)
+    if not checkpoint.is_dir():
+        names = [path.name for path in list_checkpoints(run.path)]
+        raise CheckpointError(
+            f"no checkpoint of step {step}",
+            where=run.path,
+            expected=f"one of {', '.join(names)}" if names else "a run with checkpoints",
+        )
+    return checkpoint
+
+
+def _read_cohort(shard_dir: Path, state: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the shard set's composition if it is the very set that the run was trained on."""
+    try:
+        manifest = json.loads((shard_dir / "manifest.json").read_text(encoding="utf-8"))
+        cohort = json.loads((shard_dir / "cohort.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    trained_on = data_fingerprint(state)
+    return cohort if trained_on and trained_on == manifest.get("fingerprint") else None
+
+
+def _write_files(out_dir: Path, trained: Trained) -> None:
+    """Fill an export directory; the provenance comes last."""
+    model = trained.config.model
+    architecture = Architecture(
+        img_size=model.img_size,
+        patch_size=model.patch_size,
+        embed_dim=model.embed_dim,
+        depth=model.depth,
+        num_heads=model.num_heads,
+    )
+    facts = describe_training(trained)
+    save_file(encoder_state(trained.weights), out_dir / WEIGHTS_NAME, metadata={"format": "pt"})
+    save_file(trained.weights, out_dir / MAE_NAME, metadata={"format": "pt"})
+    torch.save({"model": trained.weights}, out_dir / RETFOUND_NAME)
+    write_json(out_dir / CONFIG_NAME, timm_config(architecture))
+    write_text(out_dir / CARD_NAME, render_card(trained.config, facts, cohort=trained.cohort))
+    _open_to_readers(out_dir)
+    names = sorted(path.name for path in out_dir.iterdir())
+    write_json(
+        out_dir / PROVENANCE_NAME,
+        {**facts, "files": {name: sha256_file(out_dir / name) for name in names}},
+    )
+
+
+def _open_to_readers(directory: Path) -> None:
+    """Give every file the permissions of a plain new one; safetensors makes them private."""
+    mode = (directory / CONFIG_NAME).stat().st_mode
+    for path in directory.iterdir():
+        path.chmod(mode)
+
+
+def data_fingerprint(state: Mapping[str, Any]) -> str | None:
+    """Return the fingerprint of the shard set that a checkpoint's state names, if it does."""
+    for part in (state, *(value for value in state.values() if isinstance(value, Mapping))):
+        if isinstance(found := part.get("dataset_fingerprint"), str):
+            return found
+    return None
+
+
+def describe_training(trained: Trained) -> dict[str, Any]:
+    """Return where the weights come from, as JSON values without any identifier."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "run": trained.config.run.name,
+        "checkpoint": trained.checkpoint,
+        "config": trained.config.model_dump(mode="json"),
+        "config_hash": config_hash(trained.config),
+        "step": trained.state.get("step"),
+        "images_seen": trained.state.get("images_seen"),
+        "data_fingerprint": data_fingerprint(trained.state),
+        "training_state": trained.state,
+        "versions": {
+            "retfm_dist": retfm_dist.__version__,
+            **{name: version(name) for name in _LIBRARIES},
+        },
+    }

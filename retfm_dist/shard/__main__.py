@@ -1,0 +1,175 @@
+"""`python -m retfm_dist.shard build | verify | describe | preview`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from retfm_dist.console import run_command
+
+app = typer.Typer(
+    help="Pack photographs into shard sets; check, describe and show them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+ShardDir = Annotated[Path, typer.Argument(help="Shard set directory.", metavar="DIR")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Workers = Annotated[
+    int, typer.Option(min=0, help="Worker processes; 0: one per core this process may use.")
+]
+
+
+@app.command()
+def build(  # noqa: PLR0913 - one parameter per option of the command line
+    manifest: Annotated[Path, typer.Option(help="Archive table, CSV or Parquet.", metavar="TABLE")],
+    images: Annotated[Path, typer.Option(help="Directory that image paths start from.")],
+    out: Annotated[Path, typer.Option(help="Directory of the new set; must not exist.")],
+    size: Annotated[int, typer.Option(help="Side of the packed squares, px.")] = 512,
+    quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = 95,
+    shard_mb: Annotated[float, typer.Option(help="Size of a tar, MB.")] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the order of the set.")] = 0,
+    max_reject_ratio: Annotated[
+        float, typer.Option(help="Largest share of unusable images.")
+    ] = 0.01,
+    salt_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Secret key of the pseudonyms, made if missing. Keep it, and keep it secret. "
+            "Default: pseudonym.salt beside OUT.",
+            show_default=False,
+        ),
+    ] = None,
+    keep_column: Annotated[
+        list[str] | None,
+        typer.Option(help="Further column to keep as a label; repeatable.", metavar="NAME"),
+    ] = None,
+    workers: Workers = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Pack a table's photographs into a new shard set.
+
+    Example: python -m retfm_dist.shard build --manifest images.csv --images archive --out shards/a
+    """
+    from retfm_dist.cohort.pseudonym import load_salt
+    from retfm_dist.cohort.table import read_archive_table
+    from retfm_dist.errors import ShardError
+    from retfm_dist.shard.build import BuildOptions, build_shards
+    from retfm_dist.shard.pool import usable_cores
+
+    salt_path = salt_file or out.parent / "pseudonym.salt"
+    if out.resolve() in salt_path.resolve().parents:
+        raise ShardError(
+            "the salt file would lie inside the shard set",
+            where=salt_path,
+            hint="keep the secret elsewhere, with --salt-file",
+        )
+    records = read_archive_table(manifest, keep_columns=keep_column or ())
+    options = BuildOptions(
+        images_dir=images,
+        salt=load_salt(salt_path),
+        size=size,
+        quality=quality,
+        shard_mb=shard_mb,
+        seed=seed,
+        max_reject_ratio=max_reject_ratio,
+        workers=workers or usable_cores(),
+    )
+    summary = build_shards(records, options, out)
+    left_out = ", ".join(f"{count} {stage}" for stage, count in summary.rejected.items()) or "none"
+    _report(
+        asdict(summary) | {"out": str(out)},
+        as_json=as_json,
+        text=f"{out}: {summary.num_samples} of {summary.num_records} images in "
+        f"{summary.num_shards} shards, {summary.num_bytes / 1e6:.1f} MB; left out: {left_out}",
+    )
+
+
+@app.command()
+def verify(
+    shard_dir: ShardDir,
+    full: Annotated[bool, typer.Option("--full", help="Check every hash and image, too.")] = False,
+    workers: Workers = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a shard set is complete, consistent and, with --full, unchanged to the bit.
+
+    Example: python -m retfm_dist.shard verify shards/site --full
+    """
+    from retfm_dist.shard.pool import usable_cores
+    from retfm_dist.shard.verify import verify_shards
+
+    summary = verify_shards(shard_dir, full=full, workers=workers or usable_cores())
+    what = "every hash and image" if full else "sizes and indexes"
+    _report(
+        asdict(summary),
+        as_json=as_json,
+        text=f"{shard_dir}: {what} in order; {summary.num_samples} samples in "
+        f"{summary.num_shards} shards, {summary.num_bytes / 1e6:.1f} MB",
+    )
+
+
+@app.command()
+def describe(shard_dir: ShardDir, as_json: AsJson = False) -> None:
+    """Show totals and composition of a shard set.
+
+    Example: python -m retfm_dist.shard describe shards/site
+    """
+    from retfm_dist.cohort.composition import GROUPINGS
+    from retfm_dist.shard.describe import describe_shards
+
+    facts = describe_shards(shard_dir)
+    if as_json:
+        _report(facts, as_json=True, text="")
+        return
+    console = Console()
+    composition = facts["composition"]
+    console.print(
+        f"{facts['num_samples']} images of {composition['num_patients']} patients in "
+        f"{facts['num_shards']} shards, {facts['num_bytes'] / 1e6:.1f} MB, "
+        f"{facts['mean_sample_bytes'] / 1e3:.1f} kB an image",
+        highlight=False,
+    )
+    console.print(f"fingerprint {facts['fingerprint']}", highlight=False)
+    table = Table("grouping", "group", "images", "patients")
+    for name in GROUPINGS:
+        for row in composition["by"][name]:
+            table.add_row(name, row["group"], str(row["num_images"]), str(row["num_patients"]))
+        table.add_section()
+    for row in composition["age_by_sex"]:
+        group = f"{row['age_band']}, {row['sex']}"
+        table.add_row("age by sex", group, str(row["num_images"]), str(row["num_patients"]))
+    console.print(table)
+
+
+@app.command()
+def preview(
+    shard_dir: ShardDir,
+    out: Annotated[Path, typer.Option(help="Picture to write, .jpg or .png.")],
+    count: Annotated[int, typer.Option(min=1, help="Largest number of images.")] = 96,
+    tile: Annotated[int, typer.Option(min=16, max=1024, help="Side of an image, px.")] = 128,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a contact sheet of images spread evenly over a shard set.
+
+    Example: python -m retfm_dist.shard preview shards/site --out sheet.jpg
+    """
+    from retfm_dist.shard.describe import SheetOptions, write_contact_sheet
+
+    drawn = write_contact_sheet(shard_dir, out, SheetOptions(count=count, tile=tile))
+    _report({"out": str(out), "num_images": drawn}, as_json=as_json, text=f"{out}: {drawn} images")
+
+
+def _report(result: dict[str, Any], *, as_json: bool, text: str) -> None:
+    """Print a command's result for a program or for a person."""
+    print(json.dumps(result, indent=2, sort_keys=True) if as_json else text)
+
+
+if __name__ == "__main__":
+    run_command(app)

@@ -1,0 +1,121 @@
+"""What a shard set knows of one image, and how that is rendered for the tar and the table."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from retfm_dist.cohort.records import ImageRecord
+from retfm_dist.shard.pack import PackedImage
+
+MAX_AGE_YEARS = 90
+"""Ages above are written as 90: few people are that old, so an exact age could name them.
+
+Source: HIPAA Safe Harbor, 45 CFR 164.514(b)(2)(i)(C)."""
+
+_COLUMNS = (
+    ("uid", pa.uint64()),
+    ("key", pa.string()),
+    ("shard", pa.string()),
+    ("subject_id", pa.string()),
+    ("eye", pa.string()),
+    ("age", pa.float64()),
+    ("sex", pa.string()),
+    ("ethnicity", pa.string()),
+    ("device", pa.string()),
+    ("site", pa.string()),
+    ("source_sha256", pa.string()),
+    ("perceptual_hash", pa.string()),
+    ("height", pa.int32()),
+    ("width", pa.int32()),
+)
+RESERVED_COLUMNS = frozenset(name for name, _ in _COLUMNS)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a shard set, without its pixels and without anything that names a person.
+
+    Attributes:
+        uid: First 64 bits of the source file's sha256; the same however the set is packed.
+        key: Name in the tar: pseudonym, "-", uid as 16 hex digits.
+        subject_id: Pseudonym of the patient.
+        eye: "left", "right" or None.
+        age: Years, at most 90, or None.
+        sex: As in `ImageRecord`.
+        ethnicity: As in `ImageRecord`.
+        device: As in `ImageRecord`.
+        site: As in `ImageRecord`.
+        labels: Text by column name.
+        height: Height of the JPEG, px.
+        width: Width of the JPEG, px.
+        source_height: Height of the photograph, px.
+        source_width: Width of the photograph, px.
+        field_of_view: center_y, center_x, radius (px of the photograph) and kind.
+        source_sha256: Hex digest of the source file.
+        perceptual_hash: `difference_hash` of the JPEG's image.
+    """
+
+    uid: int
+    key: str
+    subject_id: str
+    eye: str | None
+    age: float | None
+    sex: str | None
+    ethnicity: str | None
+    device: str | None
+    site: str | None
+    labels: Mapping[str, str | None]
+    height: int
+    width: int
+    source_height: int
+    source_width: int
+    field_of_view: Mapping[str, Any]
+    source_sha256: str
+    perceptual_hash: str
+
+    def sidecar(self) -> bytes:
+        """Render KEY.json: everything but the hashes, uid in hex (JSON numbers end at 2^53)."""
+        facts = asdict(self) | {"uid": f"{self.uid:016x}"}
+        del facts["source_sha256"], facts["perceptual_hash"]
+        return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+    def table_row(self, shard: str) -> dict[str, Any]:
+        """Return the row of samples.parquet; labels are columns of their own."""
+        values = asdict(self) | {"shard": shard}
+        return {name: values[name] for name, _ in _COLUMNS} | dict(self.labels)
+
+
+def make_sample(record: ImageRecord, packed: PackedImage, *, subject_id: str) -> Sample:
+    """Join a table's row, without what identifies, with what packing its image found out."""
+    return Sample(
+        uid=int(packed.source_sha256[:16], 16),
+        key=f"{subject_id}-{packed.source_sha256[:16]}",
+        subject_id=subject_id,
+        eye=record.eye,
+        age=None if record.age is None else min(record.age, float(MAX_AGE_YEARS)),
+        sex=record.sex,
+        ethnicity=record.ethnicity,
+        device=record.device,
+        site=record.site,
+        labels=dict(record.labels),
+        height=packed.height,
+        width=packed.width,
+        source_height=packed.source_height,
+        source_width=packed.source_width,
+        field_of_view={
+            "center_y": round(packed.field_of_view.center_y, 1),
+            "center_x": round(packed.field_of_view.center_x, 1),
+            "radius": round(packed.field_of_view.radius, 1),
+            "kind": packed.field_of_view.kind,
+        },
+        source_sha256=packed.source_sha256,
+        perceptual_hash=packed.perceptual_hash,
+    )
+
+
+def table_schema(labels: Mapping[str, str | None]) -> pa.Schema:
+    """Return the schema of samples.parquet for a set with these label columns."""
+    return pa.schema([*_COLUMNS, *((name, pa.string()) for name in labels)])

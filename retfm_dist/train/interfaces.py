@@ -1,0 +1,64 @@
+"""What training asks of the parts that are handed in: batches, a loader, a way to draw."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+DrawReconstructions = Callable[[torch.Tensor, torch.Tensor], NDArray[np.uint8]]
+"""(images uint8 [B, 3, S, S], noise [B, L]) -> picture uint8 [H, W, 3]."""
+
+
+class Batch(Protocol):
+    """One micro-batch of one rank."""
+
+    @property
+    def images(self) -> torch.Tensor:
+        """[B, 3, S, S] uint8, pinned or on the device."""
+        ...
+
+    @property
+    def uids(self) -> torch.Tensor:
+        """[B] int64, the bits of the samples' 64-bit uids."""
+        ...
+
+    @property
+    def step(self) -> int:
+        """Optimizer step that the batch belongs to, 0-based."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """Pass over the images that the step belongs to, 0-based."""
+        ...
+
+
+class Loader(Protocol):
+    """The data path; its order is a pure function of the step."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the images."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return the fingerprints that a resumed run must match, JSON values."""
+        ...
+
+    def check_state(self, state: dict[str, Any]) -> None:
+        """Raise DataError when a checkpoint's data path is not this one."""
+        ...
+
+    def batches(self, start_step: int, end_step: int) -> Iterator[Batch]:
+        """Yield this rank's micro-batches of the steps in [start_step, end_step), in order."""
+        ...
+
+    def timings(self) -> dict[str, float]:
+        """Return seconds since the last call: "wait_s" is how long the caller was kept waiting."""
+        ...
+
+    def close(self) -> None:
+        """Release threads and buffers."""
+        ...

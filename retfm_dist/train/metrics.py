@@ -1,0 +1,113 @@
+"""What is measured over a log interval, and the file it goes to.
+
+{"step": 40, "epoch": 1.25, "images_seen": 1280, "train/loss": 0.91, "train/lr": 0.0012,
+ "perf/images_per_s": 31.2, "perf/data_wait_ratio": 0.04, "perf/peak_memory_gib": 1.9}
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+import torch.distributed
+
+from retfm_dist.distributed import has_group
+from retfm_dist.train.schedule import Plan
+
+_GIB = 1 << 30
+
+
+class Interval:
+    """Accumulates losses on the device, without waiting for it, until a line is due.
+
+    Args:
+        global_batch_size: Images per step over all ranks.
+        device: Where the losses are.
+        clock: Monotonic time, s.
+    """
+
+    def __init__(
+        self,
+        *,
+        global_batch_size: int,
+        device: torch.device,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin the first interval."""
+        self._global_batch_size = global_batch_size
+        self._device = device
+        self._clock = clock
+        self._begin()
+
+    def _begin(self) -> None:
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self._device)
+        self._num_steps = 0
+        self._begun_at = self._clock()
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Count a step with its loss, [] on the device, this rank's own."""
+        self._loss_sum += loss
+        self._num_steps += 1
+
+    def close(self, *, wait_s: float) -> dict[str, float]:
+        """Return the interval's metrics and begin the next; all ranks call this together.
+
+        Args:
+            wait_s: Time in the interval that this rank waited for data.
+
+        Returns:
+            Loss, mean over the interval's steps and all ranks; throughput of all ranks together;
+            share of the time this rank waited for data; its peak memory so far.
+        """
+        mean = self._loss_sum / self._num_steps
+        if has_group():
+            torch.distributed.all_reduce(mean)
+            mean /= torch.distributed.get_world_size()
+        # Reading the loss waits for the device, so the clock is read after it.
+        metrics = {"train/loss": mean.item()}
+        elapsed_s = self._clock() - self._begun_at
+        metrics |= {
+            "perf/images_per_s": self._num_steps * self._global_batch_size / elapsed_s,
+            "perf/data_wait_ratio": min(1.0, wait_s / elapsed_s),
+            "perf/peak_memory_gib": peak_memory_bytes(self._device) / _GIB,
+        }
+        self._begin()
+        return metrics
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the most memory this process has held: of the GPU, or of the host without one."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def metrics_line(
+    metrics: Mapping[str, float], *, step: int, plan: Plan, global_batch_size: int
+) -> dict[str, float]:
+    """Put step, epoch and images in front of an interval's metrics, and the last update's rate.
+
+    Args:
+        metrics: As `Interval.close` returns them.
+        step: Completed steps, >= 1.
+        plan: The run's lengths and learning rates.
+        global_batch_size: Images per step.
+    """
+    return {
+        "step": step,
+        "epoch": step / plan.steps_per_epoch,
+        "images_seen": step * global_batch_size,
+        "train/loss": metrics["train/loss"],
+        "train/lr": plan.lr(step - 1),
+        **{name: value for name, value in metrics.items() if name.startswith("perf/")},
+    }
+
+
+def append_metrics(path: Path, line: Mapping[str, float]) -> None:
+    """Append one line to metrics.jsonl."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")

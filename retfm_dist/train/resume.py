@@ -1,0 +1,85 @@
+"""Where a run starts from."""
+
+import json
+import logging
+from pathlib import Path
+
+from retfm_dist.config import PretrainConfig
+from retfm_dist.errors import CheckpointError
+from retfm_dist.train.checkpoint import (
+    find_checkpoint,
+    list_checkpoints,
+    read_state,
+    remove_leftovers,
+    set_aside,
+    verify_checkpoint,
+)
+from retfm_dist.train.run_dir import RunDir, check_experiment
+
+logger = logging.getLogger(__name__)
+
+
+def is_finished(run_dir: RunDir, config: PretrainConfig) -> bool:
+    """Whether the run in this directory has finished.
+
+    Raises:
+        CheckpointError: It has, but under a config that defines another experiment; or the
+            marker is damaged.
+    """
+    if not run_dir.done_path.exists():
+        return False
+    try:
+        experiment = json.loads(run_dir.done_path.read_text(encoding="utf-8"))["experiment"]
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(
+            "damaged marker of a finished run", where=run_dir.done_path
+        ) from error
+    check_experiment(config, experiment, where=run_dir.done_path)
+    return True
+
+
+def choose_checkpoint(
+    run_dir: RunDir, config: PretrainConfig, *, explicit: Path | None
+) -> Path | None:
+    """Return the verified checkpoint to continue from, or None to start at step 0.
+
+    1. The checkpoint asked for explicitly, if it is whole; it may be another run's.
+    2. The newest complete checkpoint of the run directory; damaged newer ones are set aside.
+    3. Nothing, if the run directory has no checkpoint: the caller initializes the model, from
+       `run.init_from` or at random. If it has some and all are damaged, that is an error: a run
+       never falls back to step 0 by itself.
+
+    Raises:
+        CheckpointError: The checkpoint asked for, or all there are, cannot be used; the config
+            defines another experiment; or the directory is ahead of the checkpoint asked for.
+    """
+    remove_leftovers(run_dir.path)
+    if explicit is not None:
+        verify_checkpoint(explicit)
+        chosen = explicit
+        _check_not_ahead(run_dir, explicit)
+    elif list_checkpoints(run_dir.path):
+        chosen = find_checkpoint(run_dir.path)
+        for newer in list_checkpoints(run_dir.path):
+            if newer.name > chosen.name:
+                set_aside(newer)
+    else:
+        return None
+    check_experiment(config, read_state(chosen)["experiment"], where=chosen)
+    return chosen
+
+
+def _check_not_ahead(run_dir: RunDir, explicit: Path) -> None:
+    """Refuse to train a second time what the run directory has beyond the chosen checkpoint."""
+    step = read_state(explicit)["step"]
+    ahead = [
+        d for d in list_checkpoints(run_dir.path) if d.name > run_dir.checkpoint_dir(step).name
+    ]
+    if ahead:
+        raise CheckpointError(
+            "the run directory has newer checkpoints than the one to resume from",
+            where=explicit,
+            got=ahead[-1].name,
+            expected=f"none after step {step}",
+            hint="continue it in another run.dir, or remove the newer ones",
+        )

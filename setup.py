@@ -1,0 +1,70 @@
+"""Packaging of retfm_dist; tool settings are in pyproject.toml, versions in constraints.txt."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "retfm_dist" / "__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+setup(
+    name="retfm-dist",
+    version=VERSION,
+    description="Pre-train retinal foundation models and show what their pre-training data did",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=find_packages(include=["retfm_dist", "retfm_dist.*"]),
+    package_data={"retfm_dist": ["**/*.j2", "**/*.css"]},
+    install_requires=[
+        "deepspeed==0.19.8",  # exact: numeric defaults change between its patch releases
+        "jaxtyping>=0.3",
+        "jinja2>=3.1",
+        "matplotlib>=3.9",
+        "mlflow>=3.11",  # earlier ones have known remote code execution holes
+        "numpy>=2.0",
+        "nvidia-dali-cuda130>=2.4,<3",  # CUDA 12 drivers: see README, "CUDA 12"
+        "pandas>=2.2",
+        "pillow>=11",
+        "pyarrow>=18",
+        "pydantic>=2.10",
+        "pyyaml>=6.0",
+        "rich>=13",
+        "safetensors>=0.5",
+        "scikit-learn>=1.5",
+        "scipy>=1.13",
+        "timm>=1.0.12",
+        "torch>=2.10",  # earlier ones have a memory corruption in weights_only loading
+        "torchvision>=0.25",
+        "typer>=0.15",
+        "typing_extensions>=4.12",
+        "webdataset>=1.0",
+    ],
+    extras_require={
+        "dev": [
+            "beartype>=0.20",
+            "codespell>=2.3",
+            "psutil>=6",
+            "pyright[nodejs]>=1.1.400",
+            "pytest>=8.3",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "ruff>=0.12",
+        ],
+        "ray": ["ray>=2.40"],
+        "dicom": ["pydicom>=3.0"],
+        "s3": ["fsspec>=2024.10", "s3fs>=2024.10"],
+    },
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
+)

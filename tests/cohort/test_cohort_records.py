@@ -1,0 +1,71 @@
+"""Cells of an archive table: one spelling for one meaning, an error for anything unclear."""
+
+import pytest
+
+from retfm_dist.cohort.records import ImageRecord, clean_text, parse_age, parse_eye, parse_sex
+from retfm_dist.errors import CohortError
+
+
+@pytest.mark.parametrize(
+    ("text", "eye"),
+    [
+        ("L", "left"),
+        ("OS", "left"),
+        (" Left ", "left"),
+        ("r", "right"),
+        ("od", "right"),
+        ("", None),
+    ],
+)
+def test_eyes_get_one_spelling(text, eye):
+    assert parse_eye(text, where="t") == eye
+
+
+@pytest.mark.parametrize("text", ["both", "OU", "1", "lefteye"])
+def test_an_unclear_eye_is_refused(text):
+    with pytest.raises(
+        CohortError, match=r"row 3, column eye: unknown eye; got '.*', expected left"
+    ):
+        parse_eye(text, where="row 3, column eye")
+
+
+@pytest.mark.parametrize(
+    ("text", "sex"),
+    [("F", "female"), ("Male", "male"), ("o", "other"), ("unknown", None), (None, None)],
+)
+def test_sexes_get_one_spelling(text, sex):
+    assert parse_sex(text, where="t") == sex
+
+
+@pytest.mark.parametrize("text", ["0", "1", "W"])
+def test_a_coded_sex_is_refused(text):
+    with pytest.raises(CohortError, match="unknown sex"):
+        parse_sex(text, where="t")
+
+
+def test_ages_are_numbers_of_years():
+    assert parse_age("63.5", where="t") == 63.5
+    assert parse_age("0", where="t") == 0.0
+    assert parse_age("NA", where="t") is None
+
+
+@pytest.mark.parametrize("text", ["-1", "131", "inf", "1950-02-03", "about 60"])
+def test_an_impossible_age_is_refused(text):
+    with pytest.raises(CohortError, match="unusable age"):
+        parse_age(text, where="t")
+
+
+def test_words_for_missing_are_missing_and_zero_is_not():
+    assert [clean_text(text) for text in ("", " n/a ", "NULL", "None", "nan")] == [None] * 5
+    assert clean_text(" 0 ") == "0"
+
+
+def test_a_record_does_not_print_identifiers():
+    record = ImageRecord(
+        row=1,
+        image_path="doe_jane.jpg",
+        patient_id="NHS123",
+        exam_id="E55",
+        captured_on="2001-02-03",
+    )
+    assert not any(text in repr(record) for text in ("doe", "NHS123", "E55", "2001"))

@@ -1,0 +1,116 @@
+"""Archive tables: what is read, what is dropped, what is refused and in which words."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from retfm_dist.cohort.table import read_archive_table
+from retfm_dist.errors import CohortError
+
+HEADER = "image_path,patient_id,eye,age,sex,label_dr,nurse\n"
+ROWS = "a.jpg,007,L,63,F,2,Ann\nb.jpg,007,,,,,Bob\n"
+
+
+def write(tmp_path, text, name="table.csv"):
+    path = tmp_path / name
+    path.write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
+    return path
+
+
+def test_csv_rows_become_records(tmp_path):
+    first, second = read_archive_table(write(tmp_path, HEADER + ROWS))
+    assert (first.row, first.image_path, first.patient_id) == (1, "a.jpg", "007")
+    assert (first.eye, first.age, first.sex) == ("left", 63.0, "female")
+    assert (second.row, second.eye, second.age, second.sex) == (2, None, None, None)
+
+
+def test_unknown_columns_are_dropped_unless_named(tmp_path):
+    path = write(tmp_path, HEADER + ROWS)
+    assert read_archive_table(path)[0].labels == {"label_dr": "2"}
+    kept = read_archive_table(path, keep_columns=["nurse"])
+    assert [record.labels for record in kept] == [
+        {"label_dr": "2", "nurse": "Ann"},
+        {"label_dr": None, "nurse": "Bob"},
+    ]
+
+
+def test_parquet_gives_the_same_records_as_csv(tmp_path):
+    columns = {
+        "image_path": ["a.jpg", "b.jpg"],
+        "patient_id": ["007", "007"],
+        "eye": ["L", None],
+        "age": [63, None],
+        "sex": ["F", None],
+        "label_dr": [2, None],
+        "nurse": ["Ann", "Bob"],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "table.parquet")
+    from_csv = read_archive_table(write(tmp_path, HEADER + ROWS), keep_columns=["nurse"])
+    assert read_archive_table(tmp_path / "table.parquet", keep_columns=["nurse"]) == from_csv
+
+
+def test_byte_order_mark_quotes_and_windows_lines_are_read(tmp_path):
+    text = '\ufeffimage_path,patient_id,device\r\n"a, b.jpg",1,"Topcon ""TRC"""\r\n'
+    (record,) = read_archive_table(write(tmp_path, text))
+    assert (record.image_path, record.device) == ("a, b.jpg", 'Topcon "TRC"')
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "a column is missing; got the columns \\(none\\), expected a column image_path"),
+        (
+            "image_path,eye\na.jpg,L\n",
+            "table.csv: a column is missing.*expected a column patient_id",
+        ),
+        ("image_path;patient_id\na.jpg;1\n", "got the columns image_path;patient_id"),
+        ("image_path,patient_id\n", "table.csv: the table has no rows"),
+        ("image_path,patient_id,eye,eye\na,1,L,L\n", "names a column twice; got eye"),
+        ("image_path,patient_id\na.jpg,1\n,2\n", "row 2, column image_path: the value is missing"),
+        ("image_path,patient_id\na.jpg, NA \n", "row 1, column patient_id: the value is missing"),
+        (
+            "image_path,patient_id\na.jpg,1,x\n",
+            "row 1: the row does not fit.*got 3 cells, expected 2",
+        ),
+        ("image_path,patient_id,eye\na.jpg,1,LR\n", "row 1, column eye: unknown eye; got 'LR'"),
+        ('image_path,patient_id\n"a.jpg,1\n', "no readable CSV"),
+        (b"image_path,patient_id\n\xff\xfe.jpg,1\n", "no readable CSV"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, message):
+    with pytest.raises(CohortError, match=message):
+        read_archive_table(write(tmp_path, text))
+
+
+def test_an_image_listed_twice_is_refused_without_naming_it(tmp_path):
+    text = "image_path,patient_id\nx/doe.jpg,1\nb.jpg,2\n./x//doe.jpg,1\n"
+    with pytest.raises(CohortError, match="row 3, column image_path.*the file of row 1") as caught:
+        read_archive_table(write(tmp_path, text))
+    assert "doe" not in str(caught.value)
+
+
+def test_a_kept_column_must_exist(tmp_path):
+    with pytest.raises(CohortError, match="expected a column grade"):
+        read_archive_table(write(tmp_path, HEADER + ROWS), keep_columns=["grade"])
+
+
+@pytest.mark.parametrize("column", ["patient_id", "image_path", "exam_id", "captured_on"])
+def test_identifying_columns_are_never_kept(tmp_path, column):
+    text = "image_path,patient_id,exam_id,captured_on\na,1,2,3\n"
+    with pytest.raises(CohortError, match=f"identifies people and is never kept; got {column}"):
+        read_archive_table(write(tmp_path, text), keep_columns=[column])
+
+
+def test_other_kinds_of_files_are_refused(tmp_path):
+    with pytest.raises(CohortError, match="unknown kind of table; got .xlsx, expected .csv or"):
+        read_archive_table(write(tmp_path, "", "table.xlsx"))
+    with pytest.raises(CohortError, match="no readable Parquet file"):
+        read_archive_table(write(tmp_path, "not parquet", "table.parquet"))
+    with pytest.raises(CohortError, match="cannot read the table; got No such file"):
+        read_archive_table(tmp_path / "none.csv")
+
+
+def test_identifiers_stored_as_floats_are_refused(tmp_path):
+    pq.write_table(pa.table({"image_path": ["a"], "patient_id": [1.0]}), tmp_path / "table.parquet")
+    with pytest.raises(CohortError, match="column patient_id: identifiers are stored as floating"):
+        read_archive_table(tmp_path / "table.parquet")

@@ -1,0 +1,198 @@
+"""The real command on real shards: `deepspeed launch/pretrain.py` with two ranks, and its failures."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "launch" / "pretrain.py"
+LIMIT_S = 240
+
+
+def environment():
+    kept = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
+    kept.pop("LOCAL_RANK", None)
+    return kept | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    """Sixteen drawn discs, packed by the real command."""
+    folder = tmp_path_factory.mktemp("shards")
+    lines = ["image_path,patient_id"]
+    rows, columns = np.mgrid[-1:1:96j, -1:1:96j]
+    for number in range(16):
+        values = np.random.default_rng(number).integers(90, 200, (6, 6, 3), dtype=np.uint8)
+        picture = np.asarray(Image.fromarray(values).resize((96, 96), Image.Resampling.BICUBIC))
+        inside = (rows**2 + columns**2 < 0.9)[..., None]
+        Image.fromarray((picture * inside).astype(np.uint8)).save(folder / f"{number}.png")
+        lines.append(f"{number}.png,p{number}")
+    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
+    subprocess.run(
+        [
+            sys.executable, "-m", "retfm_dist.shard", "build", "--manifest",
+            folder / "manifest.csv", "--images", folder, "--out", folder / "set",
+        ],
+        env=environment(), check=True, capture_output=True, timeout=LIMIT_S,
+    )  # fmt: skip
+    return folder / "set"
+
+
+def arguments(shards, run_dir, *changes):
+    overrides = (f"data.shards={shards}", f"run.dir={run_dir}", *changes)
+    return ["--config", "test_cpu.yaml", *(word for item in overrides for word in ("--set", item))]
+
+
+def deepspeed_command(port, *words):
+    runner = [Path(sys.executable).with_name("deepspeed"), "--num_accelerators", "2"]
+    return [*runner, "--master_port", str(port), SCRIPT, *words]
+
+
+def run(command):
+    return subprocess.run(
+        command, env=environment(), capture_output=True, text=True, timeout=LIMIT_S
+    )
+
+
+def python(*words):
+    return run([sys.executable, SCRIPT, *words])
+
+
+CHANGES = ("schedule.duration=30 steps", "checkpoint.every=3 steps", "log.every=3 steps")
+
+
+@pytest.fixture(scope="module")
+def finished(shards, tmp_path_factory):
+    """A run of two ranks that nothing disturbed, and what it printed."""
+    run_dir = tmp_path_factory.mktemp("finished") / "run"
+    done = run(deepspeed_command(free_port(), *arguments(shards, run_dir, *CHANGES)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return run_dir, done
+
+
+def metrics_of(run_dir):
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    return [
+        tuple(json.loads(line)[name] for name in ("step", "train/loss", "train/lr"))
+        for line in lines
+    ]
+
+
+def test_two_ranks_train_to_the_end(finished):
+    run_dir, _ = finished
+    assert json.loads((run_dir / "DONE").read_text())["step"] == 30
+    metrics = metrics_of(run_dir)
+    assert [line[0] for line in metrics] == list(range(3, 31, 3))
+    assert metrics[-1][1] < metrics[0][1]
+    assert len(list_checkpoints(run_dir)) == 2
+    pictures = sorted(path.name for path in (run_dir / "reconstructions").iterdir())
+    assert pictures[-1] == "step_00000030.png"
+    with Image.open(run_dir / "reconstructions" / pictures[-1]) as picture:
+        assert picture.size == (3 * 64, 4 * 64)  # num_reconstructions is 4
+    assert json.loads((run_dir / "environment.json").read_text())["world_size"] == 2
+    assert (run_dir.parent / "mlflow.db").is_file()
+
+
+def test_the_output_is_the_run_and_the_launcher_and_nothing_else(finished):
+    _, done = finished
+    lines = done.stderr.splitlines()
+    lines += [line for line in done.stdout.splitlines() if not line.startswith("[20")]
+    assert lines
+    assert [line for line in lines if not line.startswith("INFO retfm_dist.train.")] == []
+    assert sum("finished 30 steps" in line for line in lines) == 1
+
+
+def test_killed_and_started_again_it_ends_with_the_same_bits(shards, finished, tmp_path):
+    run_dir = tmp_path / "run"
+    words = arguments(shards, run_dir, *CHANGES, "tracking.mlflow=false")
+    command = deepspeed_command(free_port(), *words)
+    killed = subprocess.Popen(
+        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_until(lambda: list_checkpoints(run_dir), killed)
+    family = psutil.Process(killed.pid).children(recursive=True)
+    assert len(family) >= 3  # the launcher and two workers
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (run_dir / "DONE").exists()
+
+    again = run(command)  # at once, while the first one's orphans may still be there
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "starting from" in again.stderr
+    assert "starting from step 0" not in again.stderr
+    assert not [process for process in family if process.is_running()]
+    straight_dir, _ = finished
+    for name in ("weights.safetensors", "moments.safetensors"):
+        one, other = (find_checkpoint(path) / name for path in (run_dir, straight_dir))
+        assert one.read_bytes() == other.read_bytes(), name
+    # Intervals that the kill cut in two are means of fewer steps; none is missing or repeated.
+    steps = [[line[0] for line in metrics_of(path)] for path in (run_dir, straight_dir)]
+    assert steps[0] == steps[1]
+
+
+def wait_until(is_so, process):
+    deadline = time.monotonic() + LIMIT_S
+    while not is_so():
+        assert process.poll() is None, "it ended before it was killed"
+        assert time.monotonic() < deadline, "no checkpoint"
+        time.sleep(0.05)
+
+
+def test_a_finished_run_on_one_rank_says_so(shards, finished):
+    run_dir, _ = finished
+    again = python(*arguments(shards, run_dir, *CHANGES))
+    assert again.returncode == 0
+    assert "this run has finished; nothing to do" in again.stderr
+
+
+def test_a_batch_that_does_not_divide_is_one_message_from_two_ranks(shards, tmp_path):
+    words = arguments(shards, tmp_path / "run", "schedule.micro_batch_size=8")
+    done = run(deepspeed_command(free_port(), *words))
+    assert done.returncode == 1
+    assert done.stderr.count("the batch does not divide") == 1
+    assert "error: schedule.global_batch_size: the batch does not divide; got 8" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["optim.lr=1"], "error: .*test_cpu.yaml: optim: unknown key"),
+        (["data.shards=nowhere"], "error: nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_1(shards, tmp_path, changes, message):
+    done = python(*arguments(shards, tmp_path / "run", *changes))
+    assert done.returncode == 1
+    assert re.search(f"^{message}", done.stderr, re.MULTILINE), done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_help_has_an_example_and_bad_usage_is_exit_code_2():
+    shown = python("--help")
+    assert shown.returncode == 0
+    assert "deepspeed launch/pretrain.py --config" in shown.stdout
+    assert python("--no-such-option").returncode == 2

@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from retfm_dist.model.masking import (
+    count_kept,
+    join_patches,
+    removal_mask,
+    split_patches,
+    take_patches,
+)
+
+
+@pytest.mark.parametrize(
+    ("num_patches", "mask_ratio", "kept"),
+    # 100 * (1 - 0.9) is 9.999999999999998 in floating point; the published code cuts it to 9.
+    [(196, 0.75, 49), (196, 0.85, 29), (256, 0.75, 64), (16, 0.75, 4), (100, 0.9, 9)],
+)
+def test_kept_counts_are_the_published_ones(num_patches, mask_ratio, kept):
+    assert count_kept(num_patches, mask_ratio=mask_ratio) == kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("num_kept", [1, 29, 49, 195])
+def test_the_patches_of_smallest_noise_are_kept(dtype, num_kept):
+    noise = torch.rand(5, 196, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    split = split_patches(noise, num_kept=num_kept)
+    mask = removal_mask(split)
+    assert (mask.sum(1) == 196 - num_kept).all()
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    largest_kept = noise.masked_fill(mask == 1, -1).amax(1)
+    smallest_removed = noise.masked_fill(mask == 0, 2).amin(1)
+    assert (largest_kept < smallest_removed).all()
+    assert torch.equal(
+        take_patches(noise.unsqueeze(-1), split.ids_keep).amax(1)[:, 0], largest_kept
+    )
+
+
+def test_the_two_parts_hold_each_patch_once():
+    noise = torch.rand(4, 25, generator=torch.Generator().manual_seed(0))
+    split = split_patches(noise, num_kept=6)
+    together = torch.cat([split.ids_keep, split.ids_removed], dim=1)
+    assert torch.equal(together.sort(dim=1).values, torch.arange(25).expand(4, -1))
+
+
+def test_of_equal_noise_the_earlier_patch_is_kept():
+    split = split_patches(torch.zeros(2, 196), num_kept=49)
+    assert torch.equal(split.ids_keep, torch.arange(49).expand(2, -1))
+    noise = torch.tensor([[0.5, 0.1, 0.5, 0.1, 0.5, 0.9]])
+    split = split_patches(noise, num_kept=3)
+    assert split.ids_keep.tolist() == [[1, 3, 0]]
+    assert removal_mask(split).tolist() == [[0, 0, 1, 0, 1, 1]]
+
+
+def test_each_image_has_its_own_mask():
+    noise = torch.rand(2, 196, generator=torch.Generator().manual_seed(0))
+    mask = removal_mask(split_patches(noise, num_kept=49))
+    assert not torch.equal(mask[0], mask[1])
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_joining_undoes_splitting(dtype):
+    noise = torch.rand(3, 16, generator=torch.Generator().manual_seed(0))
+    values = torch.arange(3 * 16 * 5).reshape(3, 16, 5).to(dtype)
+    split = split_patches(noise, num_kept=4)
+    kept, removed = (take_patches(values, ids) for ids in split)
+    assert torch.equal(join_patches(split, kept, removed), values)

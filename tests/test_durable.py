@@ -1,0 +1,123 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from retfm_dist.durable import open_atomic, sha256_file, staged_directory, write_json
+from retfm_dist.errors import RetfmError
+
+
+def listing(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_a_file_appears_whole(tmp_path):
+    path = tmp_path / "a" / "x.txt"
+    with open_atomic(path, "w") as file:
+        file.write("hello\n")
+        assert not path.exists()
+    assert path.read_text() == "hello\n"
+    assert listing(path.parent) == ["x.txt"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "x"
+    path.write_text("old")
+
+    def write_half():
+        with open_atomic(path, "w") as file:
+            file.write("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_half()
+    assert path.read_text() == "old"
+    assert listing(tmp_path) == ["x"]
+
+
+def test_json_is_reproducible_and_strict(tmp_path):
+    write_json(tmp_path / "a", {"b": 1, "a": [1.5, None]})
+    write_json(tmp_path / "b", {"a": [1.5, None], "b": 1})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "c", float("nan"))
+    assert listing(tmp_path) == ["a", "b"]
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    assert sha256_file(tmp_path / "x").startswith("ba7816bf8f01cfea")
+
+
+def test_a_directory_appears_whole(tmp_path):
+    out = tmp_path / "out"
+    with staged_directory(out) as staging:
+        (staging / "a").mkdir()
+        (staging / "a" / "x").write_text("1")
+        assert not out.exists()
+    assert (out / "a" / "x").read_text() == "1"
+    assert listing(tmp_path) == ["out"]
+
+
+def test_a_failed_directory_leaves_nothing(tmp_path):
+    def fail():
+        with staged_directory(tmp_path / "out") as staging:
+            (staging / "x").write_text("1")
+            raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"):
+        fail()
+    assert listing(tmp_path) == []
+
+
+def test_an_existing_directory_is_refused(tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(RetfmError, match="out: already exists"), staged_directory(tmp_path / "out"):
+        pass
+
+
+def test_a_directory_that_appears_meanwhile_is_kept(tmp_path):
+    out = tmp_path / "out"
+
+    def race():
+        with staged_directory(out):
+            out.mkdir()
+            (out / "theirs").write_text("1")
+
+    with pytest.raises(RetfmError, match="already exists"):
+        race()
+    assert listing(tmp_path) == ["out"]
+    assert listing(out) == ["theirs"]
+
+
+def test_two_writers_do_not_mix(tmp_path):
+    with staged_directory(tmp_path / "out") as staging:
+        (staging / "x").write_text("1")
+        with (
+            pytest.raises(RetfmError, match="another process is writing it"),
+            staged_directory(tmp_path / "out"),
+        ):
+            pass
+    assert listing(tmp_path / "out") == ["x"]
+
+
+def test_what_a_killed_writer_left_is_cleared(tmp_path):
+    code = f"""
+        import os, pathlib, signal
+        from retfm_dist.durable import staged_directory
+        with staged_directory(pathlib.Path({str(tmp_path / "out")!r})) as staging:
+            (staging / "half").write_text("1")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], check=False, env=os.environ
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    with staged_directory(tmp_path / "out") as staging:
+        (staging / "whole").write_text("1")
+    assert listing(tmp_path / "out") == ["whole"]
+    assert listing(tmp_path) == ["out"]

@@ -1,0 +1,21 @@
+import os
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+# DeepSpeed would take a GPU where there is one; these tests compare bits on the CPU.
+os.environ["DS_ACCELERATOR"] = "cpu"
+
+
+@pytest.fixture(scope="module")
+def device() -> Iterator[torch.device]:
+    """The CPU, with this process as the only rank of a process group."""
+    from retfm_dist.distributed import Ranks
+    from retfm_dist.train.engine import start_ranks, stop_ranks
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Whatever importing deepspeed has to say.
+        yield start_ranks(Ranks())
+    stop_ranks()

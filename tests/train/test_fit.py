@@ -1,0 +1,200 @@
+"""Whole runs of the tiny model on one rank, in this process."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from train_fakes import FakeLoader, TinyMae, draw_nothing, tiny_config
+
+from retfm_dist.distributed import Ranks
+from retfm_dist.errors import CheckpointError, DataError, TrainError
+from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, open_checkpoint
+from retfm_dist.train.fit import fit
+from retfm_dist.train.run_dir import RunDir
+
+
+class PowerCutError(Exception):
+    pass
+
+
+def run(config, *, loader=None, model=None, cut_at=None, **options):
+    """Run to the end, or until the loader is asked for step `cut_at`."""
+    loader = loader or FakeLoader(config, Ranks())
+    if cut_at is not None:
+        whole = loader.batches
+
+        def batches(start_step, end_step):
+            for batch in whole(start_step, end_step):
+                if batch.step == cut_at:
+                    raise PowerCutError
+                yield batch
+
+        loader.batches = batches
+    options.setdefault("draw_reconstructions", draw_nothing)
+    try:
+        fit(config, model=model or TinyMae(), loader=loader, ranks=Ranks(), **options)
+    except PowerCutError:
+        assert cut_at is not None
+
+
+def lines_of(run_dir):
+    return [json.loads(line) for line in RunDir(run_dir).metrics_path.read_text().splitlines()]
+
+
+def bytes_of_last(run_dir):
+    directory = find_checkpoint(run_dir)
+    names = ("weights.safetensors", "moments.safetensors")
+    return directory.name, *((directory / name).read_bytes() for name in names)
+
+
+def test_a_run_leaves_all_that_the_contract_names(tmp_path, device, caplog):
+    config = tiny_config(tmp_path / "run", log__reconstructions_every="3 steps")
+    with caplog.at_level(logging.INFO):
+        run(config)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {
+        "config.yaml", "environment.json", "metrics.jsonl", "checkpoints", "reconstructions",
+        "DONE", ".lock",
+    }  # fmt: skip
+    # keep_last is 2, and the last step is saved.
+    steps = [path.name for path in list_checkpoints(tmp_path / "run")]
+    assert steps == ["step_00000004", "step_00000006"]
+    lines = lines_of(tmp_path / "run")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[0]["train/lr"] == 0.0
+    assert lines[-1]["train/loss"] < lines[0]["train/loss"]
+    state = open_checkpoint(find_checkpoint(tmp_path / "run")).state
+    assert (state["step"], state["images_seen"], state["num_updates"]) == (6, 48, 6)
+    assert "starting from step 0" in caplog.text
+    assert "finished 6 steps" in caplog.text
+
+
+@pytest.mark.parametrize("cut_at", [1, 3, 5])
+def test_a_run_cut_off_anywhere_ends_with_the_same_bits(tmp_path, device, cut_at):
+    straight, cut = (tiny_config(tmp_path / name) for name in ("straight", "cut"))
+    run(straight)
+    run(cut, cut_at=cut_at)
+    assert not RunDir(tmp_path / "cut").done_path.exists()
+    run(cut, model=TinyMae(seed=5 if cut_at > 2 else 0))
+    assert bytes_of_last(tmp_path / "cut") == bytes_of_last(tmp_path / "straight")
+    shown = [
+        [(line["step"], line["train/loss"], line["train/lr"]) for line in lines_of(tmp_path / name)]
+        for name in ("cut", "straight")
+    ]
+    assert shown[0] == shown[1]
+
+
+def test_stage_and_micro_batch_may_change_between_starts(tmp_path, device):
+    config = tiny_config(tmp_path / "run", engine__zero_stage=2, schedule__micro_batch_size=8)
+    run(config, cut_at=3)
+    run(tiny_config(tmp_path / "run", engine__zero_stage=3, schedule__micro_batch_size=2), cut_at=5)
+    run(tiny_config(tmp_path / "run", engine__zero_stage=0))
+    run(tiny_config(tmp_path / "straight"))
+    weights = [open_checkpoint(find_checkpoint(tmp_path / n)).weights for n in ("run", "straight")]
+    for name in weights[0]:
+        torch.testing.assert_close(weights[0][name], weights[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_damaged_newest_checkpoint_costs_one_interval_only(tmp_path, device, caplog):
+    config = tiny_config(tmp_path / "run")
+    run(tiny_config(tmp_path / "straight"))
+    run(config, cut_at=5)
+    newest = list_checkpoints(tmp_path / "run")[-1]
+    (newest / "weights.safetensors").write_bytes(b"torn")
+    run(config)
+    assert "passed over" in caplog.text
+    assert bytes_of_last(tmp_path / "run") == bytes_of_last(tmp_path / "straight")
+    assert newest.with_name("step_00000004.damaged").is_dir()
+
+
+def test_a_finished_run_says_so_and_does_nothing(tmp_path, device, caplog):
+    config = tiny_config(tmp_path / "run")
+    run(config)
+    before = bytes_of_last(tmp_path / "run")
+    with caplog.at_level(logging.INFO):
+        run(config, initialize=lambda: pytest.fail("must not start"))
+    assert "this run has finished; nothing to do" in caplog.text
+    assert bytes_of_last(tmp_path / "run") == before
+
+
+def test_first_weights_are_given_only_when_nothing_is_continued(tmp_path, device):
+    config = tiny_config(tmp_path / "run")
+    calls = []
+    run(config, cut_at=3, initialize=lambda: calls.append("first"))
+    run(config, initialize=lambda: calls.append("again"))
+    assert calls == ["first"]
+
+
+def test_a_checkpoint_asked_for_is_taken(tmp_path, device, caplog):
+    run(tiny_config(tmp_path / "old"))
+    source = list_checkpoints(tmp_path / "old")[0]
+    with caplog.at_level(logging.INFO):
+        run(tiny_config(tmp_path / "new"), resume=source)
+    assert f"starting from {source}" in caplog.text
+    assert [line["step"] for line in lines_of(tmp_path / "new")] == [5, 6]
+    assert bytes_of_last(tmp_path / "new") == bytes_of_last(tmp_path / "old")
+
+
+def test_other_images_do_not_continue_a_run_and_change_nothing(tmp_path, device):
+    config = tiny_config(tmp_path / "run")
+    run(config, cut_at=3)
+    before = RunDir(tmp_path / "run").metrics_path.read_bytes()
+    loader = FakeLoader(config, Ranks())
+    loader.fingerprint = "other images"
+    with pytest.raises(DataError, match="other images"):
+        run(config, loader=loader)
+    assert RunDir(tmp_path / "run").metrics_path.read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_before_the_update(tmp_path, device):
+    config = tiny_config(tmp_path / "run")
+
+    class Poisoned(TinyMae):
+        def forward(self, images, noise):
+            output = super().forward(images, noise)
+            is_poisoned = bool(self.training and float(images.sum()) == poison)
+            return output._replace(loss=output.loss * (float("nan") if is_poisoned else 1.0))
+
+    poison = float(list(FakeLoader(config, Ranks()).batches(4, 5))[1].images.sum())
+    with pytest.raises(TrainError, match="step 4, rank 0: the loss is not finite"):
+        run(config, model=Poisoned())
+    assert list_checkpoints(tmp_path / "run")[-1].name == "step_00000004"
+    run(config)  # The data is sound, so the run goes on from where it stood.
+    run(tiny_config(tmp_path / "straight"))
+    assert bytes_of_last(tmp_path / "run") == bytes_of_last(tmp_path / "straight")
+
+
+def test_a_run_of_another_config_is_not_continued(tmp_path, device):
+    run(tiny_config(tmp_path / "run"), cut_at=3)
+    with pytest.raises(CheckpointError, match="run.seed differs; got 4, expected 3"):
+        run(tiny_config(tmp_path / "run", run__seed=4))
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_pictures_show_the_first_images_and_leave_no_trace(tmp_path, device, stage):
+    plain = tiny_config(tmp_path / "plain", engine__zero_stage=stage)
+    config = tiny_config(
+        tmp_path / "drawn", engine__zero_stage=stage, log__reconstructions_every="2 steps"
+    )
+    seen = []
+    model = TinyMae()
+
+    def draw(images, noise):
+        seen.append((images.clone(), noise.clone()))
+        assert model(images, noise).pred.shape == (8, 4, 12)
+        return np.full((4, 12, 3), len(seen), np.uint8)
+
+    run(plain)
+    run(config, model=model, draw_reconstructions=draw, cut_at=5)
+    first = torch.cat([batch.images for batch in FakeLoader(config, Ranks()).batches(0, 1)])
+    for images, noise in seen:
+        assert torch.equal(images, first)
+        assert torch.equal(noise, seen[0][1])
+    paths = sorted((tmp_path / "drawn" / "reconstructions").iterdir())
+    assert [path.name for path in paths] == ["step_00000002.png", "step_00000004.png"]
+    assert np.asarray(Image.open(paths[1])).tolist() == np.full((4, 12, 3), 2).tolist()
+    run(config, draw_reconstructions=draw_nothing)
+    assert bytes_of_last(tmp_path / "drawn") == bytes_of_last(tmp_path / "plain")

@@ -1,0 +1,94 @@
+"""Two real ranks, started once; compared with one rank in this process."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from train_fakes import TinyMae, run_steps, tiny_config
+from two_ranks import CASES
+
+from retfm_dist.distributed import Ranks
+from retfm_dist.train.checkpoint import open_checkpoint
+from retfm_dist.train.engine import Engine, SavedState
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+NAMES = [f"{stage}-{precision}-{micro}" for stage, precision, micro in CASES]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    out_dir = tmp_path_factory.mktemp("two_ranks")
+    environment = os.environ | {
+        "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        Path(__file__).with_name("two_ranks.py"), out_dir,
+    ]  # fmt: skip
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return out_dir
+
+
+def read(results, name, which):
+    checkpoint = open_checkpoint(results / name / which)
+    tensors = dict(checkpoint.weights)
+    for key, part in checkpoint.moments.items():
+        tensors |= {f"{key}/{parameter}": tensor for parameter, tensor in part.items()}
+    return tensors, checkpoint.state
+
+
+def bits_of(tensors):
+    return {name: tensor.view(torch.int32).tolist() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resumed_run_has_the_bits_of_a_straight_one(results, name):
+    straight, resumed = (read(results, name, which) for which in ("straight", "resumed"))
+    assert bits_of(straight[0]) == bits_of(resumed[0])
+    assert straight[1]["losses"] == resumed[1]["losses"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "fp32" in name])
+def test_two_ranks_train_as_one_does(results, tmp_path, device, name):
+    config = tiny_config(tmp_path, engine__zero_stage=0)
+    model = TinyMae()
+    engine = Engine(config, model=model, ranks=Ranks(), device=device)
+    run_steps(engine, config, Ranks(), range(3))
+    one = engine.gather_weights()
+    engine.close()
+    two, state = read(results, name, "saved")
+    assert state["num_updates"] == 3
+    for parameter, tensor in one.items():
+        torch.testing.assert_close(two[parameter], tensor, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("stage", [1, 3])
+def test_one_rank_takes_over_every_bit_from_two(results, tmp_path, device, name, stage):
+    saved, state = read(results, name, "saved")
+    checkpoint = open_checkpoint(results / name / "saved")
+    config = tiny_config(tmp_path, engine__zero_stage=stage, engine__precision=name.split("-")[1])
+    engine = Engine(
+        config,
+        model=TinyMae(seed=2),
+        ranks=Ranks(),
+        device=device,
+        saved=SavedState(checkpoint.weights, checkpoint.moments, state["num_updates"]),
+    )
+    taken = engine.gather_weights()
+    for key, part in engine.gather_moments().items():
+        taken |= {f"{key}/{parameter}": tensor for parameter, tensor in part.items()}
+    assert bits_of(taken) == bits_of(saved)
+    assert engine.num_updates() == 3
+    engine.close()
+
+
+def test_decisions_of_the_main_rank_are_everyones(results):
+    assert json.loads((results / "decisions.json").read_text()) == {"every_rank_agrees": True}
