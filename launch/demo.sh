@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 
 OUT=demo
 begun_at=$SECONDS
+port=$(python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export DS_ACCELERATOR=cpu # the same run on every machine, with or without a GPU
 
 step() { # step OUTPUT COMMAND...: run a command unless its output exists, and say which command
@@ -25,7 +26,7 @@ step() { # step OUTPUT COMMAND...: run a command unless its output exists, and s
 step $OUT/cohort python -m retfm_dist.synth --out $OUT/cohort --patients-per-site 150 --size 384 --seed 0
 step $OUT/shards python -m retfm_dist.shard build --manifest $OUT/cohort/cohort.csv --images $OUT/cohort \
     --out $OUT/shards --size 256
-step $OUT/run/DONE deepspeed --num_accelerators 2 launch/pretrain.py --config demo_cpu.yaml --set run.dir=$OUT/run
+step $OUT/run/DONE deepspeed --num_accelerators 2 --master_port "$port" launch/pretrain.py --config demo_cpu.yaml --set run.dir=$OUT/run
 step $OUT/export python -m retfm_dist.export $OUT/run --out $OUT/export
 step $OUT/report/report.html python -m retfm_dist.evaluate run --config configs/eval_demo.yaml --out $OUT/report
 

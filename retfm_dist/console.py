@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from retfm_dist.errors import RetfmError
+from retfm_dist.errors import RetfmError, system_failure
 
 Item = TypeVar("Item")
 
@@ -18,13 +18,23 @@ def run_command(command: Callable[[], object]) -> None:
     """Run a command line's body; print a user's mistake in one line and exit with code 1."""
     set_up_logging()
     try:
-        command()
+        _forward_system_failures(command)
     except RetfmError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one place that reports failure
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201 - see above
         sys.exit(130)
+
+
+def _forward_system_failures(command: Callable[[], object]) -> None:
+    """Run a command; what the operating system refuses is no defect of ours."""
+    try:
+        command()
+    except OSError as error:
+        if error.errno is None:  # raised by a library, not by the system
+            raise
+        raise system_failure(error) from error
 
 
 def set_up_logging(level: int = logging.INFO) -> None:

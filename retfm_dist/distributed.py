@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed
 
-from retfm_dist.errors import RetfmError
+from retfm_dist.errors import RetfmError, system_failure
 
 Value = TypeVar("Value")
 
@@ -50,26 +50,6 @@ def has_group() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def barrier() -> None:
-    """Wait for all ranks; nothing at world size 1."""
-    if has_group():
-        torch.distributed.barrier()
-
-
-def all_agree(condition: bool, *, device: torch.device | str = "cpu") -> bool:
-    """Whether `condition` holds on every rank; all ranks get the same answer.
-
-    Args:
-        condition: This rank's vote.
-        device: Where the vote travels: the GPU for NCCL, the CPU for gloo.
-    """
-    if not has_group():
-        return condition
-    vote = torch.tensor(int(condition), device=device)
-    torch.distributed.all_reduce(vote, op=torch.distributed.ReduceOp.MIN)
-    return bool(vote.item())
-
-
 def first_rank_where(
     condition: bool, *, rank: int, device: torch.device | str = "cpu"
 ) -> int | None:
@@ -97,7 +77,8 @@ def from_main(compute: Callable[[], Value], *, ranks: Ranks) -> Value:
         ranks: Which rank this is.
 
     Raises:
-        RetfmError: `compute` raised it; then every rank raises the same.
+        RetfmError: `compute` raised it, or the operating system refused it something; then every
+            rank raises the same.
     """
     answer: list[Any] = [None, None]
     if ranks.is_main:
@@ -105,6 +86,8 @@ def from_main(compute: Callable[[], Value], *, ranks: Ranks) -> Value:
             answer[0] = compute()
         except RetfmError as error:
             answer[1] = error
+        except OSError as error:
+            answer[1] = system_failure(error)
     if has_group() and ranks.world_size > 1:
         torch.distributed.broadcast_object_list(answer, src=0)
     if answer[1] is not None:

@@ -5,9 +5,11 @@ under a temporary sibling name and renamed when it is complete. A reader therefo
 half of either, whatever moment the writer was killed at.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +19,10 @@ from typing import IO, Any
 
 from retfm_dist.errors import RetfmError
 
+logger = logging.getLogger(__name__)
+
 _CHUNK_BYTES = 1 << 20
+_LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def sha256_file(path: Path) -> str:
@@ -36,6 +41,31 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the advisory lock of an open file without waiting; it goes with the process.
+
+    A file system that knows no locks counts as locked, with a warning.
+
+    Args:
+        descriptor: Open for writing, which locks over NFS need.
+
+    Returns:
+        False if another process holds the lock.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _LOCKS_UNSUPPORTED:
+            raise
+        logger.warning(
+            "this file system knows no locks (%s): see to it that nothing else writes here",
+            error.strerror,
+        )
+    return True
 
 
 @contextmanager
@@ -85,9 +115,11 @@ def staged_directory(path: Path) -> Iterator[Path]:
         raise _already_there(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.partial")
-    lock = _lock_directory(staging, wanted_for=path)
+    lock_path = path.with_name(f".{path.name}.lock")
+    lock = _lock_file(lock_path, wanted_for=path)
     try:
-        _empty_directory(staging)
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
         yield staging
         _sync_tree(staging)
         if path.exists():
@@ -96,6 +128,7 @@ def staged_directory(path: Path) -> Iterator[Path]:
         sync_directory(path.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        lock_path.unlink(missing_ok=True)
         os.close(lock)
 
 
@@ -105,29 +138,27 @@ def _already_there(path: Path) -> RetfmError:
     )
 
 
-def _lock_directory(path: Path, *, wanted_for: Path) -> int:
+def _lock_file(path: Path, *, wanted_for: Path) -> int:
     """Make `path`, lock it and return the descriptor that holds the lock."""
-    path.mkdir(exist_ok=True)
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The holder before us may have removed or renamed the directory that we opened.
-        if os.fstat(descriptor).st_ino != path.stat().st_ino:
-            raise BlockingIOError
-    except OSError as error:
-        os.close(descriptor)
+        # The holder before us may have removed the file that we opened.
+        if try_lock(descriptor) and _is_open(descriptor, path):
+            return descriptor
         raise RetfmError(
             "another process is writing it", where=wanted_for, hint="wait for it to end"
-        ) from error
-    return descriptor
+        )
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
-def _empty_directory(path: Path) -> None:
-    for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+def _is_open(descriptor: int, path: Path) -> bool:
+    """Whether a descriptor refers to the file that now has the name `path`."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _sync_tree(root: Path) -> None:

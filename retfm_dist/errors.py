@@ -39,6 +39,20 @@ class RetfmError(ValueError):
         super().__init__(message)
 
 
+class SystemFailureError(RetfmError):
+    """A file or device that the operating system refuses: a full disk, a missing permission."""
+
+
+def system_failure(error: OSError) -> SystemFailureError:
+    """Return what the operating system refused as an error for the user."""
+    return SystemFailureError(
+        "cannot be read or written",
+        where=error.filename,
+        got=error.strerror or error,
+        hint="check that the path exists, its permissions and the space left",
+    )
+
+
 class ConfigError(RetfmError):
     """A configuration file or override that cannot be used."""
 
@@ -65,6 +79,10 @@ class DataError(RetfmError):
 
 class CheckpointError(RetfmError):
     """A checkpoint or run directory that cannot be used."""
+
+
+class DamagedCheckpointError(CheckpointError):
+    """A checkpoint whose files are proven not to be those that were written."""
 
 
 class TrainError(RetfmError):

@@ -38,3 +38,23 @@ def test_our_own_defects_keep_their_traceback():
 def test_no_bar_is_drawn_when_stderr_is_no_terminal(capsys):
     assert list(track(range(3), description="packing")) == [0, 1, 2]
     assert capsys.readouterr().err == ""
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as exit_info:
+        run_command(lambda: (tmp_path / "file" / "out").mkdir(parents=True))
+    assert exit_info.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith(
+        f"error: {tmp_path}/file/out: cannot be read or written; got Not a dir"
+    )
+    assert message.count("\n") == 1
+
+
+def test_an_error_of_a_library_keeps_its_traceback():
+    def fail():
+        raise OSError("no number, no file: not the system's")
+
+    with pytest.raises(OSError, match="no number"):
+        run_command(fail)

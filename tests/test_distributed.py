@@ -2,13 +2,11 @@ import pytest
 
 from retfm_dist.distributed import (
     Ranks,
-    all_agree,
-    barrier,
     first_rank_where,
     from_main,
     ranks_from_environment,
 )
-from retfm_dist.errors import DataError
+from retfm_dist.errors import DataError, SystemFailureError
 
 
 def test_the_launchers_variables_are_read(monkeypatch):
@@ -25,12 +23,6 @@ def test_a_single_process_is_the_main_rank(monkeypatch):
     assert Ranks().is_main
 
 
-def test_a_single_process_agrees_with_itself():
-    assert all_agree(True)
-    assert not all_agree(False)
-    barrier()
-
-
 def test_a_single_process_decides_for_itself():
     assert first_rank_where(True, rank=0) == 0
     assert first_rank_where(False, rank=0) is None
@@ -43,3 +35,11 @@ def test_what_the_main_rank_refuses_is_refused():
 
     with pytest.raises(DataError, match="no"):
         from_main(refuse, ranks=Ranks())
+
+
+def test_what_the_system_refuses_the_main_rank_is_one_message(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        SystemFailureError, match="file/x: cannot be read or written; got Not a dir"
+    ):
+        from_main(lambda: (tmp_path / "file" / "x").write_text(""), ranks=Ranks())

@@ -1,3 +1,5 @@
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -121,3 +123,35 @@ def test_what_a_killed_writer_left_is_cleared(tmp_path):
         (staging / "whole").write_text("1")
     assert listing(tmp_path / "out") == ["whole"]
     assert listing(tmp_path) == ["out"]
+
+
+def test_a_file_system_without_locks_is_a_warning_and_no_refusal(tmp_path, monkeypatch, caplog):
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with staged_directory(tmp_path / "out") as staging:
+        (staging / "x").write_text("1")
+    assert listing(tmp_path) == ["out"]
+    assert "knows no locks" in caplog.text
+
+
+def test_a_failing_lock_is_not_taken_for_another_process(tmp_path, monkeypatch):
+    def refuse(descriptor, operation):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(OSError, match="Input/output error"), staged_directory(tmp_path / "out"):
+        pass
+
+
+def test_the_locked_file_is_open_for_writing_as_network_file_systems_ask(tmp_path, monkeypatch):
+    modes = []
+
+    def flock(descriptor, operation):
+        modes.append(fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with staged_directory(tmp_path / "out"):
+        pass
+    assert modes == [os.O_RDWR]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,12 @@ def run(folder, *command):
     return done.stdout
 
 
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pipeline")
@@ -86,7 +93,7 @@ def folder(tmp_path_factory):
         "--out", "shards", "--size", 96,
     )  # fmt: skip
     run(
-        folder, "deepspeed", "--num_accelerators", 2, "--master_port", 29577, ROOT / "launch" / "pretrain.py",
+        folder, "deepspeed", "--num_accelerators", 2, "--master_port", free_port(), ROOT / "launch" / "pretrain.py",
         "--config", "test_cpu.yaml", "--set", "data.shards=shards", "--set", "run.dir=run",
     )  # fmt: skip
     run(folder, *python, "retfm_dist.export", "run", "--out", "export")

@@ -10,6 +10,8 @@ from retfm_dist.cohort.records import ImageRecord
 AGE_BANDS = ("<40", "40-49", "50-59", "60-69", "70-79", ">=80")
 MISSING = "missing"
 GROUPINGS = ("age_band", "sex", "ethnicity", "device", "eye", "site")
+SMALLEST_CELL = 10
+"""Patients; smaller groups are hidden in what leaves the hospital, lest one be singled out."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def count_groups(
         patients[group].add(record.patient_id)
     return [
         GroupCount(group, num_images[group], len(patients[group]))
-        for group in sorted(num_images, key=_order)
+        for group in sorted(num_images, key=group_order)
     ]
 
 
@@ -74,6 +76,36 @@ def describe_composition(records: Sequence[ImageRecord]) -> dict[str, Any]:
             {"age_band": count.group[0], "sex": count.group[1], **_sizes(count)} for count in joint
         ],
     }
+
+
+def hidden_cells(num_patients: Sequence[int]) -> list[bool]:
+    """Say which groups of a partition to hide, so that no small one can be worked out.
+
+    Beside the small groups, the next larger ones are hidden until at least two are, and together
+    hold at least `SMALLEST_CELL`: the total minus the groups shown then tells none of them.
+
+    Args:
+        num_patients: Patients in each group.
+
+    Source: complementary cell suppression; Hundepool et al. 2012, "Statistical Disclosure
+        Control", chapter 4.
+    """
+    hidden = [count < SMALLEST_CELL for count in num_patients]
+    if not any(hidden):
+        return hidden
+    for i in sorted(range(len(num_patients)), key=lambda i: num_patients[i]):
+        together = sum(count for count, hide in zip(num_patients, hidden, strict=True) if hide)
+        if sum(hidden) >= 2 and together >= SMALLEST_CELL:
+            break
+        hidden[i] = True
+    return hidden
+
+
+def cell_text(count: int, *, is_hidden: bool) -> str:
+    """Return a count as text; a hidden one tells at most that it is small."""
+    if is_hidden:
+        return f"< {SMALLEST_CELL}" if count < SMALLEST_CELL else "-"
+    return f"{count:,}"
 
 
 def render_markdown(composition: Mapping[str, Any]) -> str:
@@ -112,7 +144,7 @@ _KEYS: Mapping[str, Callable[[ImageRecord], str]] = {
 }
 
 
-def _order(group: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
+def group_order(group: tuple[str, ...]) -> tuple[tuple[int, str], ...]:
     """Sort age bands by age and everything else by name, missing values last."""
     ranks = {band: index for index, band in enumerate(AGE_BANDS)} | {MISSING: len(AGE_BANDS) + 1}
     return tuple((ranks.get(value, len(AGE_BANDS)), value) for value in group)

@@ -6,8 +6,9 @@ learning rate, batch, length, seed) has a default: a YAML file states its run in
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
 
 from retfm_dist.config.durations import Duration
@@ -69,6 +70,13 @@ class DataConfig(Section):
     """Micro-batches prepared ahead of the training step."""
     log_uids: bool = False
     """Whether every rank writes the uids of its batches to uids/rank_NNNN.jsonl."""
+
+    @field_validator("shards", mode="before")
+    @classmethod
+    def _is_local(cls, value: object) -> object:
+        if isinstance(value, str) and "://" in value:
+            raise ValueError(f"shards must be a local directory so far, got {value}")
+        return value
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> Self:
@@ -225,6 +233,15 @@ class TrackingConfig(Section):
     """Tracking server; none is an sqlite file beside the run directory."""
     experiment: str = "retfm_dist"
     """MLflow experiment."""
+
+    @model_validator(mode="after")
+    def _uri_holds_no_secret(self) -> Self:
+        if self.uri is not None and "@" in urlsplit(self.uri).netloc:
+            raise ValueError(
+                "uri must not hold a user name or password, because the config is stored with the "
+                "run; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
+            )
+        return self
 
 
 class PretrainConfig(Section):

@@ -84,7 +84,8 @@ class Loader:
         self._transfer = transfer
         self._prefetch_batches = prefetch_batches
         self._timings = timings
-        self._uid_log = _open_log(uid_log) if uid_log is not None else None
+        self._uid_log_path = uid_log
+        self._uid_log: IO[str] | None = None
         self._running: list[Prefetcher[Any]] = []
         self._is_closed = False
 
@@ -108,7 +109,9 @@ class Loader:
         """
         check_states_agree(state, self.state())
 
-    def batches(self, start_step: int, end_step: int) -> Iterator[Batch]:
+    def batches(
+        self, start_step: int, end_step: int, *, is_preview: bool = False
+    ) -> Iterator[Batch]:
         """Yield the micro-batches of steps start_step <= step < end_step, in order.
 
         One iteration at a time: it has to end, or be closed, before the next one starts.
@@ -130,6 +133,8 @@ class Loader:
         self._running = [encoded, decoded]
         try:
             while (batch := self._next_batch(decoded)) is not None:
+                if not is_preview:
+                    self._log_uids(batch)
                 yield batch
         finally:
             self._stop()
@@ -159,7 +164,7 @@ class Loader:
         self._running = []
 
     def _next_batch(self, decoded: "Prefetcher[Batch]") -> Batch | None:
-        """Wait for the next micro-batch, and log it as handed out."""
+        """Wait for the next micro-batch."""
         with self._timings.measure("wait_s"):
             batch = next(decoded, None)
         if batch is None:
@@ -167,9 +172,15 @@ class Loader:
                 raise DataError("the loader was closed during an iteration", where="data")
             return None
         self._transfer.receive(batch.images, batch.uids)
-        if self._uid_log is not None:
-            _log_uids(self._uid_log, batch)
         return batch
+
+    def _log_uids(self, batch: Batch) -> None:
+        """Write a batch's uids, if asked to; the log is opened late, after a resume trimmed it."""
+        if self._uid_log_path is None:
+            return
+        if self._uid_log is None:
+            self._uid_log = _open_log(self._uid_log_path)
+        self._uid_log.write(_uid_line(batch))
 
     def _encoded_batches(self, start_step: int, end_step: int) -> Iterator[EncodedBatch]:
         """Plan and read micro-batches; runs in the reading thread."""
@@ -288,11 +299,11 @@ def _open_log(path: Path) -> IO[str]:
     return path.open("a", encoding="ascii", buffering=1)
 
 
-def _log_uids(log: IO[str], batch: Batch) -> None:
+def _uid_line(batch: Batch) -> str:
     uids = batch.uids.cpu().numpy().view(np.uint64)
     line = {
         "step": batch.step,
         "micro_step": batch.micro_step,
         "uids": [f"{uid:016x}" for uid in uids],
     }
-    log.write(json.dumps(line) + "\n")
+    return json.dumps(line) + "\n"

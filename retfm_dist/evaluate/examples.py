@@ -81,7 +81,9 @@ def write_examples(
         )
         for example in choose_examples(predictions):
             record = samples.records[example.index]
-            pixels = prepare_image(images / record.image_path, [_SIDE_PX])[_SIDE_PX]
+            pixels = prepare_image(
+                images / record.image_path, [_SIDE_PX], where=f"row {record.row} of the table"
+            )[_SIDE_PX]
             picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
             image_id = str(predictions.image_ids[example.index])
             with open_atomic(picture_path(out_dir, task, image_id)) as file:

@@ -22,10 +22,13 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save
 
+import retfm_dist.evaluate.arms
+import retfm_dist.evaluate.handcrafted
+import retfm_dist.export.architecture
 import retfm_dist.image
 from retfm_dist.console import track
 from retfm_dist.durable import open_atomic
-from retfm_dist.errors import ImageError
+from retfm_dist.errors import EvaluateError, ImageError
 from retfm_dist.evaluate.arms import Arm
 from retfm_dist.evaluate.config import ComputeConfig
 from retfm_dist.image.crop import crop_field_of_view
@@ -34,7 +37,13 @@ from retfm_dist.image.read import decode_image
 
 CHUNK_IMAGES = 256
 _SCHEMA = "retfm-features/1"
-_LIBRARIES = ("numpy", "pillow", "timm", "torch")
+_LIBRARIES = ("numpy", "pillow", "scipy", "timm", "torch")
+# The code between a file and its features, beside the package `image`.
+_MODULES = (
+    retfm_dist.evaluate.arms,
+    retfm_dist.evaluate.handcrafted,
+    retfm_dist.export.architecture,
+)
 
 
 @dataclass(frozen=True)
@@ -102,21 +111,22 @@ def chunk_key(arm: Arm, digests: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def prepare_image(path: Path, sizes: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+def prepare_image(path: Path, sizes: Sequence[int], *, where: str) -> dict[int, NDArray[np.uint8]]:
     """Read a photograph, crop it to its field of view, and resize it to each side length.
 
     Args:
         path: JPEG, PNG or TIFF file.
         sizes: Side lengths, px.
+        where: Names the file in a message.
 
     Returns:
         Per side length S, uint8 [3, S, S].
 
     Raises:
         ImageError: The file is no usable photograph.
-        OSError: The file cannot be read.
+        EvaluateError: The file cannot be read now.
     """
-    photograph = decode_image(path.read_bytes())
+    photograph = decode_image(read_file(path, where=where))
     square = crop_field_of_view(photograph, find_field_of_view(photograph))
     return {
         size: np.asarray(square.resize((size, size), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
@@ -124,11 +134,34 @@ def prepare_image(path: Path, sizes: Sequence[int]) -> dict[int, NDArray[np.uint
     }
 
 
+def read_file(path: Path, *, where: str) -> bytes:
+    """Return an image file's bytes.
+
+    Args:
+        path: The file.
+        where: Names it in a message; file names may name patients.
+
+    Raises:
+        EvaluateError: The system refuses them. That is no property of the image, so it ends the
+            evaluation and is remembered nowhere.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EvaluateError(
+            "cannot read an image file",
+            where=where,
+            got=error.strerror,
+            hint="start again when the storage answers; finished features are kept",
+        ) from error
+
+
 def _code_digest() -> str:
-    """Return the sha256 of the source that turns a file into an arm's input."""
+    """Return the sha256 of the source that turns a file into features."""
     package = Path(next(iter(retfm_dist.image.__path__)))
     digest = hashlib.sha256()
-    for path in [*sorted(package.glob("*.py")), Path(__file__)]:
+    modules = [Path(module.__file__) for module in _MODULES if module.__file__]
+    for path in [*sorted(package.glob("*.py")), *modules, Path(__file__)]:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -143,14 +176,14 @@ def _fill_chunk(
     """Compute and write the chunk of every arm given."""
     sizes = sorted({arm.extractor.img_size for arm in arms})
 
-    def prepare(path: Path) -> dict[int, NDArray[np.uint8]] | str:
+    def prepare(path: Path, digest: str) -> dict[int, NDArray[np.uint8]] | str:
         try:
-            return prepare_image(path, sizes)
-        except (ImageError, OSError) as error:
+            return prepare_image(path, sizes, where=f"image with sha256 {digest}")
+        except ImageError as error:
             return str(error)
 
     with ThreadPoolExecutor(compute.decode_threads) as pool:
-        results = dict(zip(digests, pool.map(prepare, paths), strict=True))
+        results = dict(zip(digests, pool.map(prepare, paths, digests), strict=True))
     bad = {digest: result for digest, result in results.items() if isinstance(result, str)}
     good = {digest: result for digest, result in results.items() if not isinstance(result, str)}
     for arm in arms:

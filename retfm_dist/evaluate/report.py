@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from retfm_dist.cohort.composition import SMALLEST_CELL, cell_text, hidden_cells
 from retfm_dist.config.load import read_config
 from retfm_dist.durable import write_json, write_text
 from retfm_dist.errors import EvaluateError
@@ -26,9 +27,6 @@ from retfm_dist.evaluate.examples import (
 from retfm_dist.evaluate.figures import PALETTE, NamedCurve, draw_roc
 from retfm_dist.evaluate.predictions import Predictions, predictions_path, read_predictions
 from retfm_dist.evaluate.score import Score, metrics_json, score_predictions, trace_roc
-
-SMALLEST_CELL = 10
-"""Patients; the sizes of smaller groups are not shown, so that nobody can be singled out."""
 
 _GROUP_TITLES = {
     "positive_high": "Positive, scored highest",
@@ -211,19 +209,24 @@ def _interval_text(score: Score) -> str:
 
 
 def _shown_subgroups(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, str]]:
-    """Yield subgroup sizes as text, the small ones hidden."""
-    for row in rows:
-        small = row["num_patients"] < SMALLEST_CELL
-        few = row["num_positive_patients"] < SMALLEST_CELL
-        yield {
-            "attribute": row["attribute"].replace("_", " "),
-            "group": row["group"],
-            "num_images": "-" if small else f"{row['num_images']:,}",
-            "num_patients": f"< {SMALLEST_CELL}" if small else f"{row['num_patients']:,}",
-            "num_positive_patients": f"< {SMALLEST_CELL}"
-            if few
-            else f"{row['num_positive_patients']:,}",
-        }
+    """Yield subgroup sizes as text, with what would single somebody out hidden."""
+    for attribute in dict.fromkeys(row["attribute"] for row in rows):
+        groups = [row for row in rows if row["attribute"] == attribute]
+        hidden = hidden_cells([row["num_patients"] for row in groups])
+        few = hidden_cells([row["num_positive_patients"] for row in groups])
+        for row, is_hidden, are_few in zip(groups, hidden, few, strict=True):
+            # A shown group with nearly all of its patients positive tells about the others.
+            rest = row["num_patients"] - row["num_positive_patients"]
+            hide_positive = are_few or is_hidden or rest < SMALLEST_CELL
+            yield {
+                "attribute": attribute.replace("_", " "),
+                "group": row["group"],
+                "num_images": "-" if is_hidden else f"{row['num_images']:,}",
+                "num_patients": cell_text(row["num_patients"], is_hidden=is_hidden),
+                "num_positive_patients": cell_text(
+                    row["num_positive_patients"], is_hidden=hide_positive
+                ),
+            }
 
 
 def _pictures(out_dir: Path, config: EvaluateConfig, task: str) -> list[dict[str, Any]]:

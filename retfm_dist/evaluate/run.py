@@ -30,7 +30,7 @@ import retfm_dist
 from retfm_dist.cohort.pseudonym import assign_pseudonyms, load_salt
 from retfm_dist.config.load import config_hash, to_yaml
 from retfm_dist.console import track
-from retfm_dist.durable import write_json, write_text
+from retfm_dist.durable import staged_directory, write_json, write_text
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.arms import Arm, build_arms, choose_device
 from retfm_dist.evaluate.config import EvaluateConfig
@@ -52,7 +52,11 @@ from retfm_dist.evaluate.samples import (
 
 logger = logging.getLogger(__name__)
 
+Ready = tuple[TaskSamples, Mapping[int, str], FeatureSet]
+"""A task's usable samples, the sha256 of their images by row, and the features by sha256."""
+
 _CACHE = "features"
+_NEW = ".new"
 _RESULTS = (
     "config.yaml",
     "environment.json",
@@ -71,7 +75,7 @@ def run_evaluation(config: EvaluateConfig) -> Path:
     """Evaluate every model on every task under every protocol and write the report.
 
     Started again, it finds the features it has computed. Results of an earlier run are replaced
-    once the features are there; a mistake found before that leaves them as they are.
+    when all new ones are there; what fails or is killed before that leaves them as they are.
 
     Returns:
         Path of report.html.
@@ -87,18 +91,32 @@ def run_evaluation(config: EvaluateConfig) -> Path:
     ready = []
     for name in config.tables:
         ready += _prepare_table(name, [t for t in tasks if t.task.table == name], arms, config)
-    # Nothing has failed: only now does a new evaluation replace an earlier one.
-    _clear(out_dir)
-    write_json(out_dir / "models.json", [describe_arm(arm) for arm in arms])
-    write_text(out_dir / "config.yaml", to_yaml(config))
-    write_json(out_dir / "environment.json", _describe_environment(config))
-    write_json(out_dir / "samples.json", [describe_samples(samples) for samples, _, _ in ready])
+    shutil.rmtree(out_dir / _NEW, ignore_errors=True)
+    with staged_directory(out_dir / _NEW) as new_dir:
+        _write_results(new_dir, config, arms, ready, salt=salt)
+    _replace_results(out_dir)
+    return out_dir / "report.html"
+
+
+def _write_results(
+    new_dir: Path,
+    config: EvaluateConfig,
+    arms: Sequence[Arm],
+    ready: Sequence[Ready],
+    *,
+    salt: bytes,
+) -> None:
+    """Write everything but the cache of features into an empty directory."""
+    write_json(new_dir / "models.json", [describe_arm(arm) for arm in arms])
+    write_text(new_dir / "config.yaml", to_yaml(config))
+    write_json(new_dir / "environment.json", _describe_environment(config))
+    write_json(new_dir / "samples.json", [describe_samples(samples) for samples, _, _ in ready])
     for part in ready:
         for predictions in _predict(*part, arms=arms, config=config, salt=salt):
-            write_predictions(out_dir, predictions)
+            write_predictions(new_dir, predictions)
     if config.report.pictures:
-        write_examples(out_dir, config, [(samples, digests) for samples, digests, _ in ready])
-    return render(out_dir)
+        write_examples(new_dir, config, [(samples, digests) for samples, digests, _ in ready])
+    render(new_dir)
 
 
 def validate(config: EvaluateConfig) -> dict[str, Any]:
@@ -130,7 +148,7 @@ def describe_arm(arm: Arm) -> dict[str, Any]:
 
 def _prepare_table(
     name: str, tasks: Sequence[TaskSamples], arms: Sequence[Arm], config: EvaluateConfig
-) -> list[tuple[TaskSamples, Mapping[int, str], FeatureSet]]:
+) -> list[Ready]:
     """Find the images of a table's tasks, compute their features, and drop what is unusable."""
     table = config.tables[name]
     digests = hash_images(tasks, table, num_threads=config.compute.decode_threads)
@@ -220,14 +238,17 @@ def _check_is_ours(out_dir: Path) -> None:
         )
 
 
-def _clear(out_dir: Path) -> None:
-    """Remove the results of an earlier run, so that no old number stands beside a new one."""
+def _replace_results(out_dir: Path) -> None:
+    """Put the new results in the place of the old, so that no old number stands beside them."""
     for name in _RESULTS:
         path = out_dir / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+        if (new := out_dir / _NEW / name).exists():
+            new.rename(path)
+    (out_dir / _NEW).rmdir()
 
 
 def _describe_environment(config: EvaluateConfig) -> dict[str, Any]:

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retfm_dist.cohort.composition import AGE_BANDS, GROUPINGS, MISSING, age_band
+from retfm_dist.cohort.composition import GROUPINGS, MISSING, age_band, group_order
 from retfm_dist.cohort.records import ImageRecord
 from retfm_dist.cohort.table import OPTIONAL_COLUMNS, read_archive_table
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.bootstrap import code_patients, count_patients
 from retfm_dist.evaluate.config import Cell, EvaluateConfig, TableConfig, TaskConfig
+from retfm_dist.evaluate.features import read_file
 
 _ROWS_SHOWN = 8
 
@@ -141,12 +142,15 @@ def hash_images(
         tasks: Tasks of this table.
         table: The table.
         num_threads: Files read at once.
+
+    Raises:
+        EvaluateError: A file is there and cannot be read.
     """
     records = {record.row: record for samples in tasks for record in samples.records}
 
     def digest(record: ImageRecord) -> str | None:
-        path = table.images / record.image_path
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+        path, where = table.images / record.image_path, f"{table.path}, row {record.row}"
+        return hashlib.sha256(read_file(path, where=where)).hexdigest() if path.is_file() else None
 
     with ThreadPoolExecutor(num_threads) as pool:
         digests = dict(zip(records, pool.map(digest, records.values()), strict=True))
@@ -235,7 +239,7 @@ def _subgroups(samples: TaskSamples, patients: NDArray) -> list[dict[str, Any]]:
     rows = []
     for grouping in GROUPINGS:
         groups = np.array([_group(record, grouping) for record in samples.records], object)
-        for group in sorted(set(groups), key=_group_order):
+        for group in sorted(set(groups), key=lambda name: group_order((name,))):
             inside = groups == group
             rows.append(
                 {
@@ -254,13 +258,6 @@ def _subgroups(samples: TaskSamples, patients: NDArray) -> list[dict[str, Any]]:
 
 def _group(record: ImageRecord, grouping: str) -> str:
     return age_band(record.age) if grouping == "age_band" else getattr(record, grouping) or MISSING
-
-
-def _group_order(group: str) -> tuple[int, str]:
-    """Sort age bands by age and everything else by name, missing values last."""
-    if group == MISSING:
-        return len(AGE_BANDS) + 1, group
-    return (AGE_BANDS.index(group) if group in AGE_BANDS else len(AGE_BANDS)), group
 
 
 def _cell(record: ImageRecord, column: str, *, where: Path, task: TaskConfig) -> str | None:

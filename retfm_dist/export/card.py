@@ -5,10 +5,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from retfm_dist.cohort.composition import SMALLEST_CELL, cell_text, hidden_cells
 from retfm_dist.config.schema import PretrainConfig
-
-SMALLEST_CELL = 10
-"""Patients; the sizes of smaller groups are not shown, so that nobody can be singled out."""
 
 
 def render_card(
@@ -42,14 +40,14 @@ def _cohort_rows(cohort: Mapping[str, Any]) -> list[dict[str, str]]:
     for attribute, groups in cohort.get("by", {}).items():
         if {group["group"] for group in groups} == {"missing"}:
             continue
-        for group in groups:
-            small = group["num_patients"] < SMALLEST_CELL
+        hidden = hidden_cells([group["num_patients"] for group in groups])
+        for group, is_hidden in zip(groups, hidden, strict=True):
             rows.append(
                 {
                     "attribute": attribute.replace("_", " "),
                     "group": group["group"],
-                    "num_images": "-" if small else f"{group['num_images']:,}",
-                    "num_patients": f"< {SMALLEST_CELL}" if small else f"{group['num_patients']:,}",
+                    "num_images": "-" if is_hidden else f"{group['num_images']:,}",
+                    "num_patients": cell_text(group["num_patients"], is_hidden=is_hidden),
                 }
             )
     return rows

@@ -5,7 +5,7 @@ another shape is an error that names it. No code in a file is ever run.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -44,6 +44,9 @@ def load_encoder(
         ExportError: Something is missing or does not fit.
         ModelError: The file is damaged or holds no state dict.
     """
+    if path.is_dir():
+        _check_is_export(path)
+        verify_export(path, names=(WEIGHTS_NAME, CONFIG_NAME))
     state = _read_encoder_state(path)
     architecture = (
         _read_config(path)
@@ -67,6 +70,8 @@ def read_architecture(path: Path, *, num_heads: int | None = None) -> Architectu
         ModelError: As `load_encoder`.
     """
     if path.is_dir():
+        _check_is_export(path)
+        verify_export(path, names=(CONFIG_NAME,))
         return _read_config(path)
     return architecture_of(_read_encoder_state(path), num_heads=num_heads, where=path)
 
@@ -76,11 +81,15 @@ def weights_path(path: Path) -> Path:
     return path / WEIGHTS_NAME if path.is_dir() else path
 
 
-def verify_export(export_dir: Path) -> None:
-    """Check every file of an export directory against the sha256 in its provenance.
+def verify_export(export_dir: Path, *, names: Sequence[str] | None = None) -> None:
+    """Check the files of an export directory against the sha256 in its provenance.
+
+    Args:
+        export_dir: The directory.
+        names: Files to check; None is every one.
 
     Raises:
-        ExportError: A file is missing or differs, or there is no provenance.
+        ExportError: A file is missing or differs, or there is no usable provenance.
     """
     provenance_path = export_dir / PROVENANCE_NAME
     if not provenance_path.is_file():
@@ -89,8 +98,14 @@ def verify_export(export_dir: Path) -> None:
             where=export_dir,
             hint="the export is incomplete; write it anew",
         )
-    digests: Mapping[str, str] = json.loads(provenance_path.read_text(encoding="utf-8"))["files"]
-    for name, expected in digests.items():
+    try:
+        digests = json.loads(provenance_path.read_text(encoding="utf-8"))["files"]
+        wanted = {name: digests[name] for name in (digests if names is None else names)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError(
+            "damaged provenance", where=provenance_path, hint="write the export anew"
+        ) from error
+    for name, expected in wanted.items():
         path = export_dir / name
         if not path.is_file():
             raise ExportError("file is missing", where=path, hint="write the export anew")
@@ -106,16 +121,21 @@ def verify_export(export_dir: Path) -> None:
 
 def _read_encoder_state(path: Path) -> dict[str, torch.Tensor]:
     """Read the encoder's tensors in fp32."""
+    _check_is_export(path)
     file = weights_path(path)
-    if not file.is_file():
+    state = encoder_state(read_state_dict(file))
+    return {name: tensor.float() for name, tensor in state.items()}
+
+
+def _check_is_export(path: Path) -> None:
+    """Refuse a path that holds no weights."""
+    if not weights_path(path).is_file():
         raise ExportError(
             "no exported model here",
             where=path,
-            expected=file.name if path.is_dir() else "an export directory or a .pth file",
+            expected=WEIGHTS_NAME if path.is_dir() else "an export directory or a .pth file",
             hint="write one with python -m retfm_dist.export RUN_DIR --out EXPORT_DIR",
         )
-    state = encoder_state(read_state_dict(file))
-    return {name: tensor.float() for name, tensor in state.items()}
 
 
 def _read_config(export_dir: Path) -> Architecture:

@@ -29,7 +29,7 @@ from retfm_dist.export.architecture import Architecture, encoder_state, mae_name
 from retfm_dist.export.card import render_card
 from retfm_dist.export.load import CONFIG_NAME, PROVENANCE_NAME, WEIGHTS_NAME
 from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, read_weights
-from retfm_dist.train.run_dir import RunDir
+from retfm_dist.train.run_dir import RunDir, experiment_of
 
 logger = logging.getLogger(__name__)
 
@@ -202,25 +202,25 @@ def _open_to_readers(directory: Path) -> None:
 
 def data_fingerprint(state: Mapping[str, Any]) -> str | None:
     """Return the fingerprint of the shard set that a checkpoint's state names, if it does."""
-    for part in (state, *(value for value in state.values() if isinstance(value, Mapping))):
-        if isinstance(found := part.get("dataset_fingerprint"), str):
-            return found
-    return None
+    return state.get("data", {}).get("dataset_fingerprint")
 
 
 def describe_training(trained: Trained) -> dict[str, Any]:
-    """Return where the weights come from, as JSON values without any identifier."""
+    """Return where the weights come from, as JSON values.
+
+    An export leaves the hospital. So of the config only what defines the experiment is told:
+    no path, no address of a server, no free text beside the run's name.
+    """
     return {
         "format": FORMAT,
         "version": VERSION,
         "run": trained.config.run.name,
         "checkpoint": trained.checkpoint,
-        "config": trained.config.model_dump(mode="json"),
+        "experiment": experiment_of(trained.config),
         "config_hash": config_hash(trained.config),
         "step": trained.state.get("step"),
         "images_seen": trained.state.get("images_seen"),
         "data_fingerprint": data_fingerprint(trained.state),
-        "training_state": trained.state,
         "versions": {
             "retfm_dist": retfm_dist.__version__,
             **{name: version(name) for name in _LIBRARIES},

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from retfm_dist.durable import sha256_file, staged_directory, write_json
-from retfm_dist.errors import CheckpointError
+from retfm_dist.errors import CheckpointError, DamagedCheckpointError
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +48,8 @@ class TensorFile(Mapping[str, torch.Tensor]):
         """Read the header."""
         self._file = safe_open(path, framework="pt")
         self._prefix = prefix
-        self._names = [
-            n.removeprefix(prefix) for n in list(self._file.keys()) if n.startswith(prefix)
-        ]
+        names = list(self._file.keys())
+        self._names = {n.removeprefix(prefix): None for n in names if n.startswith(prefix)}
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """Read one tensor, on the CPU."""
@@ -127,37 +126,53 @@ def verify_checkpoint(directory: Path) -> None:
     """Read every byte of a checkpoint and compare it with the manifest.
 
     Raises:
-        CheckpointError: A file is missing, cut short or changed, or the manifest is.
+        DamagedCheckpointError: A file is missing, cut short or changed, or the manifest is.
+        CheckpointError: The checkpoint cannot be read now, or another version wrote it.
     """
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        _check_format(manifest, directory)
         files = {name: manifest["files"][name] for name in _FILES}
         expected = {name: (entry["num_bytes"], entry["sha256"]) for name, entry in files.items()}
+        for name, (num_bytes, sha256) in expected.items():
+            _verify_file(directory / name, num_bytes, sha256)
     except FileNotFoundError as error:
-        raise CheckpointError("not a complete checkpoint: no manifest", where=directory) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError("damaged manifest", where=directory / MANIFEST) from error
-    if manifest.get("format") != FORMAT:
+        raise DamagedCheckpointError(
+            "not a complete checkpoint: no manifest", where=directory
+        ) from error
+    except OSError as error:
+        raise CheckpointError(
+            "cannot read the checkpoint",
+            where=error.filename or directory,
+            got=error.strerror,
+            hint="start again when the storage answers; nothing was changed",
+        ) from error
+    except CheckpointError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedCheckpointError("damaged manifest", where=directory / MANIFEST) from error
+
+
+def _check_format(manifest: Mapping[str, Any], directory: Path) -> None:
+    if (found := manifest["format"]) != FORMAT:
         raise CheckpointError(
             "unknown checkpoint format",
             where=directory,
-            got=manifest.get("format"),
+            got=found,
             expected=FORMAT,
             hint="read it with the version of retfm_dist that wrote it",
         )
-    for name, (num_bytes, sha256) in expected.items():
-        _verify_file(directory / name, num_bytes, sha256)
 
 
 def _verify_file(path: Path, num_bytes: int, sha256: str) -> None:
     if not path.is_file():
-        raise CheckpointError("missing", where=path)
+        raise DamagedCheckpointError("missing", where=path)
     if path.stat().st_size != num_bytes:
-        raise CheckpointError(
+        raise DamagedCheckpointError(
             "cut short or grown", where=path, got=path.stat().st_size, expected=num_bytes
         )
     if sha256_file(path) != sha256:
-        raise CheckpointError("damaged: its sha256 is not the manifest's", where=path)
+        raise DamagedCheckpointError("damaged: its sha256 is not the manifest's", where=path)
 
 
 def list_checkpoints(run_dir: Path) -> list[Path]:
@@ -169,16 +184,17 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
 def find_checkpoint(run_dir: Path) -> Path:
     """Return the newest complete and undamaged checkpoint of a run.
 
-    A damaged newer one is passed over with a warning.
+    A damaged newer one is passed over with a warning; one that cannot be judged is not.
 
     Raises:
-        CheckpointError: The run has no checkpoint, or all are damaged.
+        CheckpointError: The run has no checkpoint, all are damaged, or the newest one that is not
+            cannot be read now or was written by another version.
     """
     reasons = []
     for directory in reversed(list_checkpoints(run_dir)):
         try:
             verify_checkpoint(directory)
-        except CheckpointError as error:
+        except DamagedCheckpointError as error:
             logger.warning("checkpoint passed over: %s", error)
             reasons.append(str(error))
             continue
@@ -234,6 +250,8 @@ def remove_leftovers(run_dir: Path) -> None:
     """Remove what killed processes left half written or half removed."""
     for hidden in (run_dir / "checkpoints").glob(".step_*.partial"):
         shutil.rmtree(hidden)
+    for lock in (run_dir / "checkpoints").glob(".step_*.lock"):
+        lock.unlink()
 
 
 def set_aside(directory: Path) -> None:

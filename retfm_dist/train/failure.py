@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from retfm_dist.distributed import Ranks
-from retfm_dist.errors import RetfmError, TrainError
+from retfm_dist.errors import RetfmError, TrainError, system_failure
 
 _GRACE_S = 10.0
 _LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
@@ -24,6 +24,7 @@ def failing_once(ranks: Ranks, *, sleep: Callable[[float], None] = time.sleep) -
         sleep: Waits so many seconds.
 
     Raises:
+        SystemFailureError: The operating system refused a file or a device.
         TrainError: Another rank has gone, without the launcher noticing in time.
     """
     try:
@@ -32,6 +33,10 @@ def failing_once(ranks: Ranks, *, sleep: Callable[[float], None] = time.sleep) -
         if not ranks.is_main:
             sleep(_GRACE_S)
         raise
+    except OSError as error:
+        if not ranks.is_main:
+            sleep(_GRACE_S)
+        raise system_failure(error) from error
     except RuntimeError as error:
         if not any(words in str(error) for words in _LOST_PEER):
             raise

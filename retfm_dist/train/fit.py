@@ -28,7 +28,7 @@ from retfm_dist.train.run_dir import (
     RunDir,
     describe_environment,
     describe_start,
-    drop_metrics_after,
+    drop_lines_after,
     experiment_of,
     software_versions,
 )
@@ -195,7 +195,7 @@ def _describe_start(
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     environment = describe_environment(config, ranks=ranks, device=name)
     describe_start(run_dir, config, environment=environment)
-    drop_metrics_after(run_dir.metrics_path, step)
+    drop_lines_after(run_dir, step)
 
 
 def _mark_done(run_dir: RunDir, config: PretrainConfig, plan: Plan) -> None:

@@ -51,8 +51,13 @@ class Loader(Protocol):
         """Raise DataError when a checkpoint's data path is not this one."""
         ...
 
-    def batches(self, start_step: int, end_step: int) -> Iterator[Batch]:
-        """Yield this rank's micro-batches of the steps in [start_step, end_step), in order."""
+    def batches(
+        self, start_step: int, end_step: int, *, is_preview: bool = False
+    ) -> Iterator[Batch]:
+        """Yield this rank's micro-batches of the steps in [start_step, end_step), in order.
+
+        A preview is not trained on and not logged.
+        """
         ...
 
     def timings(self) -> dict[str, float]:

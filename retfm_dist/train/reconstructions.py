@@ -61,7 +61,7 @@ def first_inputs(
         device: Where the model computes.
     """
     images, noise = [], []
-    batches = loader.batches(0, 1)
+    batches = loader.batches(0, 1, is_preview=True)
     for batch in batches:
         inputs = batch_inputs(batch, seed=seed, num_patches=num_patches, device=device)
         images.append(inputs[0])

@@ -5,8 +5,10 @@ import logging
 from pathlib import Path
 
 from retfm_dist.config import PretrainConfig
+from retfm_dist.durable import sha256_file, write_json
 from retfm_dist.errors import CheckpointError
 from retfm_dist.train.checkpoint import (
+    MANIFEST,
     find_checkpoint,
     list_checkpoints,
     read_state,
@@ -43,7 +45,8 @@ def choose_checkpoint(
 ) -> Path | None:
     """Return the verified checkpoint to continue from, or None to start at step 0.
 
-    1. The checkpoint asked for explicitly, if it is whole; it may be another run's.
+    1. The checkpoint asked for explicitly, if it is whole; it may be another run's. A run that
+       has started from it already and has gone on continues instead, as under 2.
     2. The newest complete checkpoint of the run directory; damaged newer ones are set aside.
     3. Nothing, if the run directory has no checkpoint: the caller initializes the model, from
        `run.init_from` or at random. If it has some and all are damaged, that is an error: a run
@@ -54,10 +57,11 @@ def choose_checkpoint(
             defines another experiment; or the directory is ahead of the checkpoint asked for.
     """
     remove_leftovers(run_dir.path)
-    if explicit is not None:
+    if explicit is not None and not _has_gone_on_from(run_dir, explicit):
         verify_checkpoint(explicit)
         chosen = explicit
         _check_not_ahead(run_dir, explicit)
+        write_json(run_dir.origin_path, _identity(explicit))
     elif list_checkpoints(run_dir.path):
         chosen = find_checkpoint(run_dir.path)
         for newer in list_checkpoints(run_dir.path):
@@ -67,6 +71,19 @@ def choose_checkpoint(
         return None
     check_experiment(config, read_state(chosen)["experiment"], where=chosen)
     return chosen
+
+
+def _has_gone_on_from(run_dir: RunDir, explicit: Path) -> bool:
+    """Whether the run started from this checkpoint before and has some of its own since."""
+    if not (run_dir.origin_path.exists() and list_checkpoints(run_dir.path)):
+        return False
+    verify_checkpoint(explicit)
+    return json.loads(run_dir.origin_path.read_text(encoding="utf-8")) == _identity(explicit)
+
+
+def _identity(checkpoint: Path) -> dict[str, str]:
+    """Return what tells a checkpoint from any other, wherever it lies."""
+    return {"manifest_sha256": sha256_file(checkpoint / MANIFEST)}
 
 
 def _check_not_ahead(run_dir: RunDir, explicit: Path) -> None:

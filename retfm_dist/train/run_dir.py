@@ -7,6 +7,8 @@ RUN_DIR/
     tracking.json          which MLflow run this is
     reconstructions/       step_XXXXXXXX.png, patient data
     checkpoints/           step_XXXXXXXX/, see `checkpoint`
+    uids/                  rank_NNNN.jsonl, the samples of every step, only with data.log_uids
+    origin.json            which checkpoint the run was started from with --resume
     DONE                   the run has finished; no exit code says so
     .lock                  held by the rank that writes here
 """
@@ -70,9 +72,9 @@ class RunDir:
         return self.path / "tracking.json"
 
     @property
-    def checkpoints_dir(self) -> Path:
-        """Checkpoints of all steps."""
-        return self.path / "checkpoints"
+    def origin_path(self) -> Path:
+        """Identity of the checkpoint that the run was explicitly started from."""
+        return self.path / "origin.json"
 
     @property
     def done_path(self) -> Path:
@@ -86,7 +88,7 @@ class RunDir:
 
     def checkpoint_dir(self, step: int) -> Path:
         """Return the directory of the checkpoint after `step` steps."""
-        return self.checkpoints_dir / f"step_{step:08d}"
+        return self.path / "checkpoints" / f"step_{step:08d}"
 
     def reconstruction_path(self, step: int) -> Path:
         """Return the path of the reconstruction picture after `step` steps."""
@@ -191,17 +193,23 @@ def describe_start(run_dir: RunDir, config: PretrainConfig, *, environment: dict
     write_json(run_dir.environment_path, environment)
 
 
-def drop_metrics_after(path: Path, step: int) -> None:
-    """Drop the lines of metrics.jsonl beyond a step, and one that a killed process cut short.
+def drop_lines_after(run_dir: RunDir, step: int) -> None:
+    """Drop what metrics.jsonl and the logs of uids hold beyond a number of completed steps.
 
-    Args:
-        path: metrics.jsonl; may be missing.
-        step: Last step to keep; training continues after it and will log the later ones again.
+    Training continues there and logs the later steps again; so does a line that a killed process
+    cut short. The uids of completed step n stand at the 0-based step n - 1, of whichever ranks.
     """
+    _drop_lines(run_dir.metrics_path, last=step)
+    for path in sorted((run_dir.path / "uids").glob("rank_*.jsonl")):
+        _drop_lines(path, last=step - 1)
+
+
+def _drop_lines(path: Path, *, last: int) -> None:
+    """Keep the lines of a log up to step `last`."""
     if not path.exists():
         return
     lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if (at := _step_of(line)) is not None and at <= step]
+    kept = [line for line in lines if (at := _step_of(line)) is not None and at <= last]
     if len(kept) < len(lines) or (lines and not path.read_bytes().endswith(b"\n")):
         with open_atomic(path, "w") as file:
             file.writelines(line + "\n" for line in kept)

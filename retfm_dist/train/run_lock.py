@@ -5,7 +5,6 @@ same command may be started again at once. The lock goes with the process that h
 that process ends.
 """
 
-import fcntl
 import logging
 import os
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from retfm_dist.durable import try_lock
 from retfm_dist.errors import TrainError
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _wait_for_lock(
 ) -> None:
     begun_at = clock()
     told = False
-    while not _try_lock(descriptor):
+    while not try_lock(descriptor):
         holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
         if clock() - begun_at >= wait_s:
             raise TrainError(
@@ -80,11 +80,3 @@ def _wait_for_lock(
             )
             told = True
         sleep(_POLL_S)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

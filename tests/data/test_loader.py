@@ -322,6 +322,12 @@ def test_uids_are_logged_as_they_are_handed_out(open_loader, tmp_path):
     assert [(line["step"], line["micro_step"]) for line in seen[0]] == [(0, 0), (0, 1), (1, 0)]
 
 
+def test_a_preview_is_not_logged(open_loader, tmp_path):
+    loader = open_loader("data.log_uids=true")
+    list(loader.batches(0, 1, is_preview=True))
+    assert not (tmp_path / "run").exists()
+
+
 def test_uids_are_not_logged_unasked(open_loader, tmp_path):
     list(open_loader().batches(0, 1))
     assert not (tmp_path / "run").exists()

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from retfm_dist.config.load import check_config
-from retfm_dist.durable import write_json
+from retfm_dist.durable import sha256_file, write_json
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.export.architecture import Architecture, encoder_state, timm_config
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
@@ -70,7 +70,8 @@ def write_tiny_export(path: Path, seed: int = 0) -> Path:
     save_file(encoder_state(mae_state(seed)), path / "model.safetensors")
     write_json(path / "config.json", timm_config(TINY))
     facts = {"run": "tiny", "step": 7, "images_seen": 448, "config_hash": "c0" * 32}
-    write_json(path / "provenance.json", {**facts, "data_fingerprint": "f0" * 32, "files": {}})
+    files = {path.name: sha256_file(path) for path in path.iterdir()}
+    write_json(path / "provenance.json", {**facts, "data_fingerprint": "f0" * 32, "files": files})
     return path
 
 

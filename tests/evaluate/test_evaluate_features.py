@@ -1,4 +1,5 @@
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def paths(root):
 def test_features_are_those_of_timm_and_of_the_masked_autoencoder(root, arms, paths, tmp_path):
     found = compute_features(paths, arms, cache_dir=tmp_path, compute=COMPUTE)
     digest, path = next(iter(paths.items()))
-    pixels = torch.from_numpy(prepare_image(path, [32])[32].copy())[None]
+    pixels = torch.from_numpy(prepare_image(path, [32], where="x")[32].copy())[None]
     mae = MaskedAutoencoder(
         img_size=32, patch_size=8, embed_dim=24, depth=1, num_heads=3, decoder_embed_dim=16,
         decoder_depth=1, decoder_num_heads=2, mask_ratio=0.75, norm_pix_loss=True,
@@ -123,13 +124,40 @@ def test_bad_images_are_remembered_with_their_reason(arms, paths, tmp_path):
         **paths,
         "0" * 64: tmp_path / "text.jpg",
         "1" * 64: tmp_path / "cut.png",
-        "2" * 64: tmp_path / "gone",
     }
     for _ in range(2):  # computed, then from the cache
         found = compute_features(spoiled, arms, cache_dir=tmp_path / "cache", compute=COMPUTE)
-        assert found.bad.keys() == {"0" * 64, "1" * 64, "2" * 64}
+        assert found.bad.keys() == {"0" * 64, "1" * 64}
         assert "no JPEG, PNG or TIFF" in found.bad["0" * 64]
         assert found.by_arm["tiny"].keys() == paths.keys()
+
+
+def test_a_file_that_cannot_be_read_now_ends_the_run_and_is_not_remembered(arms, paths, tmp_path):
+    spoiled = {**paths, "2" * 64: tmp_path / "later.png"}
+    with pytest.raises(EvaluateError, match="image with sha256 2222.* cannot read an image file"):
+        compute_features(spoiled, arms, cache_dir=tmp_path / "cache", compute=COMPUTE)
+    (tmp_path / "later.png").write_bytes(next(iter(paths.values())).read_bytes())
+    found = compute_features(spoiled, arms, cache_dir=tmp_path / "cache", compute=COMPUTE)
+    assert not found.bad
+    assert "2" * 64 in found.by_arm["tiny"]
+
+
+def test_the_code_in_the_key_is_all_that_makes_features():
+    names = {module.__name__ for module in features_module._MODULES}
+    assert names == {
+        "retfm_dist.evaluate.arms",
+        "retfm_dist.evaluate.handcrafted",
+        "retfm_dist.export.architecture",
+    }
+
+
+@pytest.mark.parametrize("module", features_module._MODULES, ids=lambda module: module.__name__)
+def test_a_change_of_any_extracting_module_changes_the_key(module, arms, tmp_path, monkeypatch):
+    before = chunk_key(arms[0], ["a"])
+    source = tmp_path / "changed.py"
+    source.write_text(Path(module.__file__).read_text() + "# changed")
+    monkeypatch.setattr(module, "__file__", str(source))
+    assert chunk_key(arms[0], ["a"]) != before
 
 
 def test_a_chunk_of_bad_images_alone_is_no_problem(arms, tmp_path):
@@ -142,7 +170,7 @@ def test_a_chunk_of_bad_images_alone_is_no_problem(arms, tmp_path):
 
 
 def test_photographs_are_cropped_to_the_field_of_view_and_resized(paths):
-    images = prepare_image(next(iter(paths.values())), [32, 48])
+    images = prepare_image(next(iter(paths.values())), [32, 48], where="x")
     assert {size: image.shape for size, image in images.items()} == {
         32: (3, 32, 32),
         48: (3, 48, 48),
@@ -154,7 +182,7 @@ def test_photographs_are_cropped_to_the_field_of_view_and_resized(paths):
 def test_a_file_that_is_no_photograph_is_an_error(tmp_path):
     (tmp_path / "x.jpg").write_text("text")
     with pytest.raises(ImageError, match="no JPEG, PNG or TIFF"):
-        prepare_image(tmp_path / "x.jpg", [32])
+        prepare_image(tmp_path / "x.jpg", [32], where="row 3")
 
 
 def test_the_control_is_the_state_that_pre_training_starts_from(root, arms):

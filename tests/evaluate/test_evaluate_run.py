@@ -211,12 +211,36 @@ def test_a_mistake_leaves_an_earlier_evaluation_as_it_is(copied):
     assert {path: path.read_bytes() for path in before} == before
 
 
-def test_a_run_that_breaks_off_leaves_no_old_number_beside_a_new_one(copied, monkeypatch):
-    monkeypatch.setattr("retfm_dist.evaluate.run.render", None)
-    with pytest.raises(TypeError):
-        run_evaluation(checked(evaluation(copied)))
-    assert not (copied / "out" / "report.html").exists()
-    assert not (copied / "out" / "metrics.json").exists()
+def outputs(root):
+    paths = [path for path in (root / "out").rglob("*") if path.is_file()]
+    return {path: path.read_bytes() for path in paths if "features" not in path.parts}
+
+
+def test_a_run_that_breaks_off_leaves_the_earlier_evaluation(copied, monkeypatch):
+    before = outputs(copied)
+    with monkeypatch.context() as patched:
+        patched.setattr("retfm_dist.evaluate.run.render", None)
+        with pytest.raises(TypeError):
+            run_evaluation(checked(evaluation(copied, name="Another")))
+    assert outputs(copied) == before
+    run_evaluation(checked(evaluation(copied, name="Another")))
+    assert "Another" in (copied / "out" / "report.html").read_text()
+    assert sorted(path.name for path in (copied / "out").iterdir() if path.name[0] == ".") == []
+
+
+def test_neighbors_that_are_not_there_cost_no_earlier_evaluation(copied):
+    before = outputs(copied)
+    linear = {"c_grid": [0.01, 1.0], "inner_folds": 2}
+    protocols = {"knn": {"k": [200], "temperature": 0.07}, "linear": linear}
+    with pytest.raises(EvaluateError, match="200"):
+        run_evaluation(checked(evaluation(copied, protocols=protocols)))
+    assert outputs(copied) == before
+
+
+def test_what_a_killed_run_left_is_cleared(copied):
+    (copied / "out" / ".new" / "predictions").mkdir(parents=True)
+    run_evaluation(checked(evaluation(copied)))
+    assert not (copied / "out" / ".new").exists()
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "thesis.docx"])

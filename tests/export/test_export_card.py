@@ -33,8 +33,10 @@ def card(tmp_path, shard_dir, **run):
 def test_the_card_describes_the_training_images_and_hides_small_groups(tmp_path, shard_dir):
     text = card(tmp_path, shard_dir)
     assert "25 images of 25 patients." in text
-    assert "| sex | female | 12 | 12 |" in text
+    # One patient is hidden, and so is a larger group: 25 - 12 - 12 would have told of her.
     assert "| sex | other | - | < 10 |" in text
+    assert "| sex | female | - | - |" in text
+    assert "| sex | male | 12 | 12 |" in text
     assert "ethnicity" not in text.split("## How to load it")[0]
 
 

@@ -7,6 +7,7 @@ import torch
 from export_runs import trained_model, write_run
 from safetensors.torch import load_file, save_file
 
+from retfm_dist.durable import sha256_file
 from retfm_dist.errors import ExportError, ModelError
 from retfm_dist.export.load import load_encoder, read_architecture, verify_export, weights_path
 from retfm_dist.export.write import write_export
@@ -22,6 +23,13 @@ def pristine(tmp_path_factory):
 @pytest.fixture
 def export(pristine, tmp_path):
     return shutil.copytree(pristine, tmp_path / "export")
+
+
+def seal(export):
+    """Make the provenance vouch for the files as they are now."""
+    provenance = json.loads((export / "provenance.json").read_text())
+    provenance["files"] = {name: sha256_file(export / name) for name in provenance["files"]}
+    (export / "provenance.json").write_text(json.dumps(provenance))
 
 
 def test_a_published_checkpoint_loads_without_running_its_code(tmp_path):
@@ -57,13 +65,35 @@ def test_nothing_there_is_an_error_that_says_how_to_get_it(tmp_path):
 def test_a_damaged_file_is_an_error(export):
     path = export / "model.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ModelError, match="cannot read the weights"):
+    with pytest.raises(ExportError, match="model.safetensors: file is damaged or was changed"):
         load_encoder(export)
+    with pytest.raises(ModelError, match="cannot read the weights"):
+        load_encoder(path, num_heads=3)
+
+
+def test_one_flipped_bit_in_what_is_loaded_is_found(export):
+    for name in ("model.safetensors", "config.json"):
+        original = (export / name).read_bytes()
+        flipped = bytearray(original)
+        flipped[-9] ^= 1
+        (export / name).write_bytes(flipped)
+        with pytest.raises(ExportError, match=f"{name}: file is damaged or was changed"):
+            load_encoder(export)
+        (export / name).write_bytes(original)
+    load_encoder(export)
+
+
+def test_a_provenance_that_vouches_for_nothing_is_an_error(export):
+    for text in ("", "[]", '{"files": {}}'):
+        (export / "provenance.json").write_text(text)
+        with pytest.raises(ExportError, match="provenance.json: damaged provenance"):
+            load_encoder(export)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"model_args": {"img_size": 32}}'])
 def test_a_config_that_is_none_is_an_error(export, text):
     (export / "config.json").write_text(text)
+    seal(export)
     with pytest.raises(ExportError, match="not the config of an export.*write the export anew"):
         load_encoder(export)
 
@@ -92,6 +122,7 @@ def test_weights_that_do_not_fit_are_named(export, spoil, message):
     state = load_file(export / "model.safetensors")
     spoil(state)
     save_file(state, export / "model.safetensors")
+    seal(export)
     with pytest.raises(ExportError, match=message):
         load_encoder(export)
 

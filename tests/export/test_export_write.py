@@ -5,10 +5,12 @@ import sys
 import pytest
 import timm
 import torch
-from export_runs import FINGERPRINT, TINY, trained_model, write_run
+from export_runs import FINGERPRINT, TINY, pretrain_config, trained_model, write_run
 from safetensors.torch import load_file
 from timm.models.vision_transformer import VisionTransformer
 
+from retfm_dist.config.load import check_config, to_yaml
+from retfm_dist.config.schema import PretrainConfig
 from retfm_dist.durable import sha256_file
 from retfm_dist.errors import CheckpointError, ExportError
 from retfm_dist.export.load import load_encoder, verify_export
@@ -222,3 +224,21 @@ def test_the_command_prints_the_export(tmp_path):
     write_run(tmp_path / "run")
     result = run_cli(tmp_path / "run", "--out", tmp_path / "out", "--step", 3)
     assert (result.returncode, result.stdout.strip()) == (0, str(tmp_path / "out"))
+
+
+def test_no_path_address_or_text_of_the_config_leaves_the_hospital(tmp_path):
+    secret = "Kowalski-hospital-7731"
+    config = pretrain_config(tmp_path / "run", shards=f"/mnt/{secret}/shards").model_dump(
+        mode="json"
+    )
+    config["run"]["init_from"] = f"/home/{secret}/start.pth"
+    config["tracking"] = {"mlflow": True, "uri": f"https://{secret}:5000", "experiment": secret}
+    write_run(tmp_path / "run")
+    resolved = check_config(config, PretrainConfig, where="test")
+    (tmp_path / "run" / "config.yaml").write_text(to_yaml(resolved))
+    out = write_export(tmp_path / "run", tmp_path / "out")
+    for path in out.iterdir():
+        assert secret.encode() not in path.read_bytes(), path.name
+    experiment = json.loads((out / "provenance.json").read_text())["experiment"]
+    assert experiment["optimizer.base_lr"] == 1e-3
+    assert not any("/" in str(value) for value in experiment.values())

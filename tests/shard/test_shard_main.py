@@ -1,5 +1,6 @@
 """The commands, as a user starts them: exit codes, messages, interruption."""
 
+import contextlib
 import json
 import os
 import signal
@@ -91,7 +92,7 @@ def test_help_has_an_example(name):
 
 
 def start_build(table, out_dir):
-    """Start a build and return it once it is packing."""
+    """Start a build of a set with `stuck_image` and return it once it is packing."""
     process = subprocess.Popen(
         command(*build_arguments(table, out_dir, "--workers", 2)),
         stdout=subprocess.PIPE,
@@ -107,6 +108,16 @@ def start_build(table, out_dir):
         time.sleep(0.01)
     assert spool.exists()
     return process
+
+
+@contextlib.contextmanager
+def stuck_image(path):
+    """Put a pipe without a writer in an image's place: whoever reads it is kept waiting."""
+    aside = path.with_suffix(".aside")
+    path.rename(aside)
+    os.mkfifo(path)
+    yield
+    aside.replace(path)
 
 
 def wait_for_group(process):
@@ -126,12 +137,13 @@ def wait_for_group(process):
 def test_an_interrupted_build_leaves_no_set_and_can_be_started_again(tmp_path, how):
     table = write_archive(tmp_path / "archive", count=60)
     out_dir = tmp_path / "sets" / "set"
-    process = start_build(table, out_dir)
-    if how == signal.SIGINT:
-        os.killpg(process.pid, how)  # as a terminal does: to the command and its workers
-    else:
-        process.kill()
-    _, stderr = process.communicate(timeout=60)
+    with stuck_image(table.parent / "clinic" / "doe_030.jpg"):
+        process = start_build(table, out_dir)
+        if how == signal.SIGINT:
+            os.killpg(process.pid, how)  # as a terminal does: to the command and its workers
+        else:
+            process.kill()
+        _, stderr = process.communicate(timeout=60)
     assert process.returncode not in (0, 1)
     assert "Traceback" not in stderr
     assert not out_dir.exists()

@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import random
@@ -155,3 +156,26 @@ def test_a_write_that_fails_leaves_nothing_and_says_so(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="cannot write the checkpoint; got .*No space left"):
         write(tmp_path, 4)
     assert list((tmp_path / "checkpoints").iterdir()) == [kept]
+
+
+def test_a_newer_version_s_checkpoint_is_not_passed_over(tmp_path):
+    write(tmp_path, 10)
+    newer, *_ = write(tmp_path, 20)
+    manifest = json.loads((newer / "manifest.json").read_text())
+    (newer / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    with pytest.raises(CheckpointError, match="unknown checkpoint format; got 2, expected 1"):
+        find_checkpoint(tmp_path)
+
+
+def test_storage_that_fails_to_read_is_no_damage(tmp_path, monkeypatch):
+    write(tmp_path, 10)
+    write(tmp_path, 20)
+
+    def fail(path):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr("retfm_dist.train.checkpoint.sha256_file", fail)
+    with pytest.raises(
+        CheckpointError, match="step_00000020.*cannot read the checkpoint; got Input"
+    ):
+        find_checkpoint(tmp_path)

@@ -26,8 +26,8 @@ def run(config, *, loader=None, model=None, cut_at=None, **options):
     if cut_at is not None:
         whole = loader.batches
 
-        def batches(start_step, end_step):
-            for batch in whole(start_step, end_step):
+        def batches(start_step, end_step, **options):
+            for batch in whole(start_step, end_step, **options):
                 if batch.step == cut_at:
                     raise PowerCutError
                 yield batch

@@ -102,3 +102,18 @@ def test_a_finished_run_is_known_by_its_marker(tmp_path):
     run_dir.done_path.write_text("{")
     with pytest.raises(CheckpointError, match="DONE: damaged marker"):
         is_finished(run_dir, config)
+
+
+def test_the_same_command_with_resume_continues_what_it_began(tmp_path):
+    config = tiny_config(tmp_path / "new")
+    run_dir = RunDir(tmp_path / "new")
+    other = save(RunDir(tmp_path / "old"), 2, config)
+    assert choose_checkpoint(run_dir, config, explicit=other) == other
+    # Killed before its first checkpoint, then after its second.
+    assert choose_checkpoint(run_dir, config, explicit=other) == other
+    save(run_dir, 4, config)
+    newest = save(run_dir, 6, config)
+    assert choose_checkpoint(run_dir, config, explicit=other) == newest
+    stranger = save(RunDir(tmp_path / "stranger"), 3, config)
+    with pytest.raises(CheckpointError, match="newer checkpoints.*got step_00000006"):
+        choose_checkpoint(run_dir, config, explicit=stranger)

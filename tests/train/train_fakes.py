@@ -91,7 +91,9 @@ class FakeLoader:
         if state != self.state():
             raise DataError("other images", got=self.state(), expected=state)
 
-    def batches(self, start_step: int, end_step: int) -> Generator[FakeBatch, None, None]:
+    def batches(
+        self, start_step: int, end_step: int, *, is_preview: bool = False
+    ) -> Generator[FakeBatch, None, None]:
         size = self._config.schedule.global_batch_size
         micro = self._config.schedule.micro_batch_size
         for step in range(start_step, end_step):

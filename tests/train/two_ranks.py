@@ -16,7 +16,6 @@ from train_fakes import TinyMae, run_steps, tiny_config
 from retfm_dist.config import PretrainConfig
 from retfm_dist.distributed import (
     Ranks,
-    all_agree,
     first_rank_where,
     from_main,
     ranks_from_environment,
@@ -81,7 +80,7 @@ def check_decisions(ranks: Ranks) -> dict[str, object]:
         first_rank_where(ranks.rank == 1, rank=ranks.rank) == 1,
         first_rank_where(False, rank=ranks.rank) is None,
     ]
-    return {"every_rank_agrees": all_agree(all(answers))}
+    return {"every_rank_agrees": first_rank_where(not all(answers), rank=ranks.rank) is None}
 
 
 def main(out_dir: Path) -> None:
