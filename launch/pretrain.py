@@ -27,10 +27,12 @@ def parse_arguments() -> argparse.Namespace:
     add("--config", required=True, help="a YAML file, or the name of one in configs/")
     add("--set", action="append", default=[], metavar="SECTION.FIELD=VALUE", dest="overrides",
         help="replace one value of the config; may be repeated")  # fmt: skip
-    add("--resume", type=Path, metavar="CHECKPOINT",
-        help="checkpoint directory to continue from; default: the newest of the run")  # fmt: skip
-    add("--local_rank", type=int, help="passed by DeepSpeed's launcher")
-    return parser.parse_args()
+    add("--resume", type=Path, metavar="CHECKPOINT", help="default: the run's newest checkpoint")
+    add("--local_rank", help="passed by DeepSpeed's launcher")
+    arguments = parser.parse_args()
+    if arguments.local_rank not in (None, os.environ.get("LOCAL_RANK", arguments.local_rank)):
+        parser.error(f"--local_rank {arguments.local_rank} is not LOCAL_RANK of the environment")
+    return arguments
 
 
 def pretrain(arguments: argparse.Namespace) -> None:

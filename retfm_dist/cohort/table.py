@@ -116,6 +116,11 @@ def _as_text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
+def _has_semicolons(columns: Sequence[str]) -> bool:
+    """Whether a spreadsheet wrote the header with semicolons, as it does in many countries."""
+    return len(columns) == 1 and ";" in columns[0]
+
+
 def _choose_labels(path: Path, columns: Sequence[str], keep_columns: Sequence[str]) -> list[str]:
     """Check the header and return the columns carried along as labels, in its order."""
     repeated = sorted({column for column in columns if columns.count(column) > 1})
@@ -128,6 +133,7 @@ def _choose_labels(path: Path, columns: Sequence[str], keep_columns: Sequence[st
                 where=path,
                 got=f"the columns {', '.join(columns) or '(none)'}",
                 expected=f"a column {name}",
+                hint="separate the columns by commas" if _has_semicolons(columns) else None,
             )
     private = sorted(set(keep_columns) & {*REQUIRED_COLUMNS, "exam_id", "captured_on"})
     if private:

@@ -1,6 +1,7 @@
 """`python -m retfm_dist.shard build | verify | describe | preview`."""
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from retfm_dist.console import run_command
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     help="Pack photographs into shard sets; check, describe and show them.",
@@ -82,6 +85,13 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
         workers=workers or usable_cores(),
     )
     summary = build_shards(records, options, out)
+    if summary.num_frames:
+        logger.warning(
+            "%d photographs have no round outline and are packed whole, with whatever the camera "
+            "burnt in; look at them with `python -m retfm_dist.shard preview %s`",
+            summary.num_frames,
+            out,
+        )
     left_out = ", ".join(f"{count} {stage}" for stage, count in summary.rejected.items()) or "none"
     _report(
         asdict(summary) | {"out": str(out)},

@@ -63,7 +63,10 @@ def test_byte_order_mark_quotes_and_windows_lines_are_read(tmp_path):
             "image_path,eye\na.jpg,L\n",
             "table.csv: a column is missing.*expected a column patient_id",
         ),
-        ("image_path;patient_id\na.jpg;1\n", "got the columns image_path;patient_id"),
+        (
+            "image_path;patient_id\na.jpg;1\n",
+            "got the columns image_path;patient_id, .*; separate the columns by commas",
+        ),
         ("image_path,patient_id\n", "table.csv: the table has no rows"),
         ("image_path,patient_id,eye,eye\na,1,L,L\n", "names a column twice; got eye"),
         ("image_path,patient_id\na.jpg,1\n,2\n", "row 2, column image_path: the value is missing"),

@@ -196,3 +196,11 @@ def test_help_has_an_example_and_bad_usage_is_exit_code_2():
     assert shown.returncode == 0
     assert "deepspeed launch/pretrain.py --config" in shown.stdout
     assert python("--no-such-option").returncode == 2
+
+
+def test_a_launcher_that_contradicts_itself_is_refused():
+    command = [sys.executable, SCRIPT, "--config", "test_cpu.yaml", "--local_rank", "1"]
+    variables = environment() | {"LOCAL_RANK": "0"}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 2
+    assert "--local_rank 1 is not LOCAL_RANK of the environment" in done.stderr

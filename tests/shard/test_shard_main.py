@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from drawn_archive import write_archive
+from drawn_archive import draw_eye, write_archive
 
 from retfm_dist.shard.manifest import read_manifest
 
@@ -89,6 +89,14 @@ def test_wrong_usage_is_code_2():
 @pytest.mark.parametrize("name", ["build", "verify", "describe", "preview"])
 def test_help_has_an_example(name):
     assert f"Example: python -m retfm_dist.shard {name}" in run(name, "--help")[0]
+
+
+def test_photographs_that_are_packed_whole_are_pointed_out(tmp_path):
+    table = write_archive(tmp_path / "archive")
+    square = draw_eye(30, side=400).crop((120, 120, 300, 300))
+    square.save(table.parent / "clinic" / "doe_002.jpg")
+    _, stderr = run(*build_arguments(table, tmp_path / "set"))
+    assert "1 photographs have no round outline and are packed whole" in stderr
 
 
 def start_build(table, out_dir):
