@@ -28,7 +28,7 @@ from benchmarks.rows import Row, machine_name, report
 from retfm_dist.cohort.table import read_archive_table
 from retfm_dist.config import load_config
 from retfm_dist.data.loader import build_loader
-from retfm_dist.distributed import Ranks
+from retfm_dist.ranks.world import Ranks
 from retfm_dist.shard.build import BuildOptions, build_shards
 from retfm_dist.synth import write_cohort
 

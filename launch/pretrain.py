@@ -13,7 +13,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from retfm_dist.train.orphans import leave_when_orphaned
+from retfm_dist.ranks.orphans import leave_when_orphaned
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -39,12 +39,12 @@ def pretrain(arguments: argparse.Namespace) -> None:
     """Wire config, model, data path and training together."""
     from retfm_dist.config import find_config, load_config
     from retfm_dist.data.loader import build_loader
-    from retfm_dist.distributed import ranks_from_environment
     from retfm_dist.model.load import load_weights
     from retfm_dist.model.mae import MaskedAutoencoder, init_weights
     from retfm_dist.model.reconstruct import reconstruction_panel
-    from retfm_dist.train.engine import start_ranks, stop_ranks
-    from retfm_dist.train.failure import failing_once
+    from retfm_dist.ranks.failure import failing_once
+    from retfm_dist.ranks.world import ranks_from_environment
+    from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
     from retfm_dist.train.fit import fit
 
     ranks = ranks_from_environment()

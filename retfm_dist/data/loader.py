@@ -27,8 +27,8 @@ from retfm_dist.data.reader import ShardReader
 from retfm_dist.data.sampling import Sampling, check_states_agree
 from retfm_dist.data.timings import Timings
 from retfm_dist.data.transfer import Transfer
-from retfm_dist.distributed import Ranks
 from retfm_dist.errors import DataError
+from retfm_dist.ranks.world import Ranks
 
 # Encoded micro-batches read ahead of the decoder: one in hand, one on the way.
 _READ_AHEAD = 2

@@ -74,7 +74,7 @@ def report(
     """Compute metrics and report anew from the stored predictions."""
 
     def command() -> None:
-        from retfm_dist.evaluate.report import render
+        from retfm_dist.evaluate.report.render import render
 
         _finish(render(out), as_json=as_json)
 

@@ -16,7 +16,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import EvaluateConfig, LinearConfig
-from retfm_dist.evaluate.metrics import FloatArray, auroc
+from retfm_dist.statistics.auroc import FloatArray, auroc
 
 _MAX_ITERATIONS = 5_000
 _TOLERANCE = 1e-6

@@ -32,13 +32,13 @@ from retfm_dist.config.load import config_hash, to_yaml
 from retfm_dist.console import track
 from retfm_dist.durable import staged_directory, write_json, write_text
 from retfm_dist.errors import EvaluateError
-from retfm_dist.evaluate.arms import Arm, build_arms, choose_device
 from retfm_dist.evaluate.config import EvaluateConfig
-from retfm_dist.evaluate.examples import write_examples
-from retfm_dist.evaluate.features import FeatureSet, compute_features
+from retfm_dist.evaluate.encode.features import FeatureSet, compute_features
+from retfm_dist.evaluate.encode.models import Arm, build_arms, choose_device
 from retfm_dist.evaluate.predictions import IMAGE_ID_CHARACTERS, Predictions, write_predictions
 from retfm_dist.evaluate.protocols import build_protocols, cross_validate, split_folds
-from retfm_dist.evaluate.report import render
+from retfm_dist.evaluate.report.examples import write_examples
+from retfm_dist.evaluate.report.render import render
 from retfm_dist.evaluate.samples import (
     TaskSamples,
     check_classes,

@@ -19,9 +19,9 @@ from retfm_dist.cohort.composition import GROUPINGS, MISSING, age_band, group_or
 from retfm_dist.cohort.records import ImageRecord
 from retfm_dist.cohort.table import OPTIONAL_COLUMNS, read_archive_table
 from retfm_dist.errors import EvaluateError
-from retfm_dist.evaluate.bootstrap import code_patients, count_patients
 from retfm_dist.evaluate.config import Cell, EvaluateConfig, TableConfig, TaskConfig
-from retfm_dist.evaluate.features import read_file
+from retfm_dist.evaluate.encode.features import read_file
+from retfm_dist.statistics.bootstrap import code_patients, count_patients
 
 _ROWS_SHOWN = 8
 

@@ -5,7 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from retfm_dist.evaluate.bootstrap import (
+from retfm_dist.evaluate.config import BootstrapConfig
+from retfm_dist.evaluate.predictions import Predictions
+from retfm_dist.statistics.auroc import (
+    FloatArray,
+    auroc,
+    auroc_within_folds,
+    roc_points,
+    sensitivity_at,
+)
+from retfm_dist.statistics.bootstrap import (
     Interval,
     PatientCounts,
     bootstrap_auroc,
@@ -15,15 +24,6 @@ from retfm_dist.evaluate.bootstrap import (
     percentile_interval,
     seed_for,
 )
-from retfm_dist.evaluate.config import BootstrapConfig
-from retfm_dist.evaluate.metrics import (
-    FloatArray,
-    auroc,
-    auroc_within_folds,
-    roc_points,
-    sensitivity_at,
-)
-from retfm_dist.evaluate.predictions import Predictions
 
 _DIGITS = 10
 """Decimals kept in metrics.json: beyond them lies the rounding of sums."""

@@ -64,7 +64,7 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
     from retfm_dist.cohort.table import read_archive_table
     from retfm_dist.errors import ShardError
     from retfm_dist.shard.build import BuildOptions, build_shards
-    from retfm_dist.shard.pool import usable_cores
+    from retfm_dist.workers import usable_cores
 
     salt_path = salt_file or out.parent / "pseudonym.salt"
     if out.resolve() in salt_path.resolve().parents:
@@ -112,8 +112,8 @@ def verify(
 
     Example: python -m retfm_dist.shard verify shards/site --full
     """
-    from retfm_dist.shard.pool import usable_cores
     from retfm_dist.shard.verify import verify_shards
+    from retfm_dist.workers import usable_cores
 
     summary = verify_shards(shard_dir, full=full, workers=workers or usable_cores())
     what = "every hash and image" if full else "sizes and indexes"

@@ -30,10 +30,10 @@ from retfm_dist.durable import staged_directory, write_json, write_text
 from retfm_dist.errors import ShardError
 from retfm_dist.shard.manifest import write_manifest
 from retfm_dist.shard.pack import PackedImage, PackTask, Rejection, pack_image
-from retfm_dist.shard.pool import map_in_order, usable_cores
 from retfm_dist.shard.sample import RESERVED_COLUMNS, make_sample
 from retfm_dist.shard.spool import Spool
 from retfm_dist.shard.write import list_files, write_shards
+from retfm_dist.workers import map_in_order, usable_cores
 
 logger = logging.getLogger(__name__)
 

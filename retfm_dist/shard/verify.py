@@ -27,9 +27,9 @@ from retfm_dist.image.jpeg_header import read_jpeg_size
 from retfm_dist.image.read import decode_image
 from retfm_dist.shard.index import read_sample_index
 from retfm_dist.shard.manifest import MANIFEST_NAME, FileEntry, Manifest, ShardEntry, read_manifest
-from retfm_dist.shard.pool import map_in_order
 from retfm_dist.shard.tar import Member, read_members, render_dali_index
 from retfm_dist.shard.write import TABLE_NAME
+from retfm_dist.workers import map_in_order
 
 _HEAD_BYTES = 1024
 _NUM_SHOWN = 5

@@ -33,7 +33,7 @@ from retfm_dist.synth.cohort import (
     sample_patient,
     sample_quality,
 )
-from retfm_dist.synth.draw_eye import draw_eye
+from retfm_dist.synth.draw.eye import draw_eye
 from retfm_dist.synth.effects import VisibilityRule, check_visibility, visibility_of
 from retfm_dist.synth.encode import ImageFormat, choose_codec, encode, suffix_of
 from retfm_dist.synth.sites import DEVICES, LABELS, SITES

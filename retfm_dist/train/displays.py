@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import torch
 
 from retfm_dist.config import PretrainConfig
-from retfm_dist.distributed import Ranks
+from retfm_dist.ranks.world import Ranks
 from retfm_dist.tracking import NullTracker, Tracker, open_tracker
-from retfm_dist.train.engine import Engine
+from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.interfaces import DrawReconstructions, Loader
 from retfm_dist.train.metrics import Interval, append_metrics, metrics_line
 from retfm_dist.train.progress import open_progress

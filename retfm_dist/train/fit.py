@@ -12,8 +12,9 @@ from torch import nn
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.config.load import config_hash
-from retfm_dist.distributed import Ranks, from_main
 from retfm_dist.durable import write_json
+from retfm_dist.ranks.agreement import from_main
+from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import (
     Checkpoint,
     open_checkpoint,
@@ -21,7 +22,8 @@ from retfm_dist.train.checkpoint import (
     write_checkpoint,
 )
 from retfm_dist.train.displays import Displays, closing
-from retfm_dist.train.engine import Engine, SavedState, start_ranks
+from retfm_dist.train.engine.engine import Engine, SavedState
+from retfm_dist.train.engine.process_group import start_ranks
 from retfm_dist.train.interfaces import DrawReconstructions, Loader
 from retfm_dist.train.resume import choose_checkpoint, is_finished
 from retfm_dist.train.run_dir import (

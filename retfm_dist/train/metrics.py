@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed
 
-from retfm_dist.distributed import has_group
+from retfm_dist.ranks.agreement import has_group
 from retfm_dist.train.schedule import Plan
 
 _GIB = 1 << 30

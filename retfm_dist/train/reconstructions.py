@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from retfm_dist.distributed import Ranks
 from retfm_dist.durable import open_atomic
-from retfm_dist.train.engine import Engine
+from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.interfaces import DrawReconstructions, Loader
 from retfm_dist.train.step import batch_inputs
 

@@ -26,9 +26,9 @@ import torch
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.config.load import config_hash, to_yaml
-from retfm_dist.distributed import Ranks
 from retfm_dist.durable import open_atomic, write_json, write_text
 from retfm_dist.errors import CheckpointError
+from retfm_dist.ranks.world import Ranks
 
 # What a run computes depends on these and on nothing else in its config. `run.init_from` counts
 # at step 0 only, and the images are compared by the loader's own fingerprint.

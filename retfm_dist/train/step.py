@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 import torch
 
-from retfm_dist.distributed import Ranks, first_rank_where
 from retfm_dist.errors import TrainError
+from retfm_dist.ranks.agreement import first_rank_where
+from retfm_dist.ranks.world import Ranks
 from retfm_dist.rng.streams import mask_noise
-from retfm_dist.train.engine import Engine
+from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.interfaces import Batch
 
 

@@ -11,8 +11,8 @@ from retfm_dist.data.loader import Loader, build_loader, resolve_backend
 from retfm_dist.data.reader import ShardReader
 from retfm_dist.data.timings import Timings
 from retfm_dist.data.transfer import Transfer
-from retfm_dist.distributed import Ranks
 from retfm_dist.errors import ConfigError, DataError, ShardError
+from retfm_dist.ranks.world import Ranks
 from retfm_dist.shard.index import read_sample_index, write_sample_index
 
 CPU = torch.device("cpu")

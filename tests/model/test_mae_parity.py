@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from published_mae import published_mae
 from timm.models.vision_transformer import VisionTransformer
 
 from retfm_dist.model.mae import MaskedAutoencoder
 from retfm_dist.model.sizes import MAE_SIZES
+from tests.fakes.published_mae import published_mae
 
 CASES = [
     pytest.param({}, id="normalized"),

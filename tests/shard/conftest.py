@@ -1,5 +1,6 @@
 import pytest
-from drawn_archive import build, write_archive
+
+from tests.fakes.archive import build, write_archive
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ os.environ["DS_ACCELERATOR"] = "cpu"
 @pytest.fixture(scope="module")
 def device() -> Iterator[torch.device]:
     """The CPU, with this process as the only rank of a process group."""
-    from retfm_dist.distributed import Ranks
-    from retfm_dist.train.engine import start_ranks, stop_ranks
+    from retfm_dist.ranks.world import Ranks
+    from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Whatever importing deepspeed has to say.

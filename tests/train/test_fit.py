@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from train_fakes import FakeLoader, TinyMae, draw_nothing, tiny_config
 
-from retfm_dist.distributed import Ranks
 from retfm_dist.errors import CheckpointError, DataError, TrainError
+from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, open_checkpoint
 from retfm_dist.train.fit import fit
 from retfm_dist.train.run_dir import RunDir
+from tests.fakes.training import FakeLoader, TinyMae, draw_nothing, tiny_config
 
 
 class PowerCutError(Exception):

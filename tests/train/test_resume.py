@@ -2,12 +2,12 @@ import json
 
 import pytest
 import torch
-from train_fakes import tiny_config
 
 from retfm_dist.errors import CheckpointError
 from retfm_dist.train.checkpoint import list_checkpoints, write_checkpoint
 from retfm_dist.train.resume import choose_checkpoint, is_finished
 from retfm_dist.train.run_dir import RunDir, experiment_of
+from tests.fakes.training import tiny_config
 
 
 def save(run_dir, step, config):

@@ -1,11 +1,10 @@
 import json
 
 import pytest
-from train_fakes import tiny_config
 
 from retfm_dist.config.load import config_hash, load_config
-from retfm_dist.distributed import Ranks
 from retfm_dist.errors import CheckpointError
+from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.run_dir import (
     RunDir,
     check_experiment,
@@ -14,6 +13,7 @@ from retfm_dist.train.run_dir import (
     drop_lines_after,
     experiment_of,
 )
+from tests.fakes.training import tiny_config
 
 
 def test_paths_are_those_of_the_contract(tmp_path):

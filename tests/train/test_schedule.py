@@ -1,10 +1,10 @@
 import math
 
 import pytest
-from train_fakes import STEPS_PER_EPOCH, tiny_config
 
 from retfm_dist.errors import TrainError
 from retfm_dist.train.schedule import lr_at, plan_run
+from tests.fakes.training import STEPS_PER_EPOCH, tiny_config
 
 # ViT-L on 904,170 images: 504 steps an epoch, 800 epochs, 15 of warm-up, base rate 1.5e-4.
 PAPER = {

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from train_fakes import TinyMae, run_steps, tiny_config
-from two_ranks import CASES
 
-from retfm_dist.distributed import Ranks
+from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import open_checkpoint
-from retfm_dist.train.engine import Engine, SavedState
+from retfm_dist.train.engine.engine import Engine, SavedState
+from tests.fakes.training import TinyMae, run_steps, tiny_config
+from tests.fakes.two_ranks import CASES
 
 pytestmark = pytest.mark.slow
 
@@ -29,7 +29,7 @@ def results(tmp_path_factory):
     }  # fmt: skip
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        Path(__file__).with_name("two_ranks.py"), out_dir,
+        ROOT / "tests" / "fakes" / "two_ranks.py", out_dir,
     ]  # fmt: skip
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,0 +1,1 @@
+"""From predictions to a report: HTML and Markdown, ROC figures, example photographs."""

@@ -1,0 +1,95 @@
+"""Example photographs for the report: chosen by rule, never by eye, and only when asked for.
+
+    pictures/TASK/IMAGEID.jpg
+
+For each task, under the first model's last protocol: of the positive and of the negative images,
+those with the highest and those with the lowest scores.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from retfm_dist.durable import open_atomic
+from retfm_dist.evaluate.config import EvaluateConfig
+from retfm_dist.evaluate.encode.features import prepare_image
+from retfm_dist.evaluate.predictions import Predictions, predictions_path, read_predictions
+from retfm_dist.evaluate.samples import TaskSamples
+from retfm_dist.image.encode import encode_jpeg
+
+PER_GROUP = 4
+GROUPS = ("positive_high", "positive_low", "negative_low", "negative_high")
+"""Label and end of the scores: right, wrong, right, wrong."""
+_SIDE_PX = 224
+_JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Example:
+    """One chosen image.
+
+    Attributes:
+        index: Row of the predictions.
+        group: One of GROUPS.
+    """
+
+    index: int
+    group: str
+
+
+def choose_examples(predictions: Predictions) -> list[Example]:
+    """Return the images at both ends of the scores of each class, at most four per end.
+
+    The two ends never share an image.
+    """
+    chosen = []
+    for label, right, wrong in ((1, *GROUPS[:2]), (0, *GROUPS[2:])):
+        rows = np.flatnonzero(predictions.labels == label)
+        # Most surely right first.
+        ranked = rows[np.argsort((1 - 2 * label) * predictions.scores[rows], kind="stable")]
+        count = min(PER_GROUP, len(ranked) // 2)
+        chosen += [Example(int(row), right) for row in ranked[:count]]
+        chosen += [Example(int(row), wrong) for row in ranked[::-1][:count]]
+    return chosen
+
+
+def examples_source(config: EvaluateConfig) -> tuple[str, str]:
+    """Return the model and the protocol whose predictions choose the examples."""
+    return config.models[0].id, config.protocol_ids()[-1]
+
+
+def write_examples(
+    out_dir: Path,
+    config: EvaluateConfig,
+    tasks: Sequence[tuple[TaskSamples, Mapping[int, str]]],
+) -> None:
+    """Write the chosen photographs of each task, cropped and small.
+
+    Args:
+        out_dir: Output directory of the evaluation, predictions included.
+        config: The evaluation.
+        tasks: Samples of each task, in the order of their predictions, and sha256 by row.
+    """
+    model, protocol = examples_source(config)
+    for samples, _ in tasks:
+        task, images = samples.task.id, config.tables[samples.task.table].images
+        predictions = read_predictions(
+            predictions_path(out_dir, model=model, task=task, protocol=protocol)
+        )
+        for example in choose_examples(predictions):
+            record = samples.records[example.index]
+            pixels = prepare_image(
+                images / record.image_path, [_SIDE_PX], where=f"row {record.row} of the table"
+            )[_SIDE_PX]
+            picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+            image_id = str(predictions.image_ids[example.index])
+            with open_atomic(picture_path(out_dir, task, image_id)) as file:
+                file.write(encode_jpeg(picture, quality=_JPEG_QUALITY))
+
+
+def picture_path(out_dir: Path, task: str, image_id: str) -> Path:
+    """Return where the example photograph of an image lies."""
+    return out_dir / "pictures" / task / f"{image_id}.jpg"

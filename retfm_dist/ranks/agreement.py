@@ -1,0 +1,65 @@
+"""Decisions that all ranks take together.
+
+Everything works without a process group: a single process is rank 0 of a world of 1.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed
+
+from retfm_dist.errors import RetfmError, system_failure
+from retfm_dist.ranks.world import Ranks
+
+Value = TypeVar("Value")
+
+
+def has_group() -> bool:
+    """Whether a process group has been set up."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def first_rank_where(
+    condition: bool, *, rank: int, device: torch.device | str = "cpu"
+) -> int | None:
+    """Return the lowest rank on which `condition` holds, or None; the same answer on all ranks.
+
+    Args:
+        condition: This rank's own finding.
+        rank: This rank.
+        device: Where the answer travels: the GPU for NCCL, the CPU for gloo.
+    """
+    if not has_group():
+        return rank if condition else None
+    nobody = torch.distributed.get_world_size()
+    found = torch.tensor(rank if condition else nobody, device=device)
+    torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MIN)
+    lowest = int(found.item())
+    return None if lowest == nobody else lowest
+
+
+def from_main(compute: Callable[[], Value], *, ranks: Ranks) -> Value:
+    """Call `compute` on the main rank alone and give its result to all ranks.
+
+    Args:
+        compute: Returns a plain value (numbers, text, paths, lists, dicts, None).
+        ranks: Which rank this is.
+
+    Raises:
+        RetfmError: `compute` raised it, or the operating system refused it something; then every
+            rank raises the same.
+    """
+    answer: list[Any] = [None, None]
+    if ranks.is_main:
+        try:
+            answer[0] = compute()
+        except RetfmError as error:
+            answer[1] = error
+        except OSError as error:
+            answer[1] = system_failure(error)
+    if has_group() and ranks.world_size > 1:
+        torch.distributed.broadcast_object_list(answer, src=0)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]

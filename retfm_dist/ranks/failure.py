@@ -1,0 +1,48 @@
+"""One message for one failure, however many ranks it ends."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from retfm_dist.errors import RetfmError, TrainError, system_failure
+from retfm_dist.ranks.world import Ranks
+
+_GRACE_S = 10.0
+_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
+
+
+@contextlib.contextmanager
+def failing_once(ranks: Ranks, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
+    """Let the rank that knows the reason speak, and the others leave with it in silence.
+
+    A mistake that all ranks find is raised at once on the main rank; the launcher then ends the
+    others while they wait here. A rank that alone found one, or alone survived another's end,
+    raises when nobody has ended it meanwhile.
+
+    Args:
+        ranks: Which rank this is.
+        sleep: Waits so many seconds.
+
+    Raises:
+        SystemFailureError: The operating system refused a file or a device.
+        TrainError: Another rank has gone, without the launcher noticing in time.
+    """
+    try:
+        yield
+    except RetfmError:
+        if not ranks.is_main:
+            sleep(_GRACE_S)
+        raise
+    except OSError as error:
+        if not ranks.is_main:
+            sleep(_GRACE_S)
+        raise system_failure(error) from error
+    except RuntimeError as error:
+        if not any(words in str(error) for words in _LOST_PEER):
+            raise
+        sleep(_GRACE_S)
+        raise TrainError(
+            "another rank has gone",
+            where=f"rank {ranks.rank}",
+            hint="its own message, above or in its host's log, says why",
+        ) from error

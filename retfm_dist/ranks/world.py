@@ -1,0 +1,33 @@
+"""Rank and world size of this process, as its launcher set them."""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Rank and world size of this process.
+
+    Attributes:
+        rank: Index among all processes, 0-based.
+        local_rank: Index among the processes of this host, 0-based.
+        world_size: Number of processes.
+    """
+
+    rank: int = 0
+    local_rank: int = 0
+    world_size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files that exist once per run."""
+        return self.rank == 0
+
+
+def ranks_from_environment() -> Ranks:
+    """Read the variables that DeepSpeed's launcher and torchrun set."""
+    return Ranks(
+        rank=int(os.environ.get("RANK", "0")),
+        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
+        world_size=int(os.environ.get("WORLD_SIZE", "1")),
+    )

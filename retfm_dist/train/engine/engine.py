@@ -1,0 +1,190 @@
+"""DeepSpeed wrapper: trains a model in any ZeRO stage and gives back its full fp32 state.
+
+Weights and activations are bf16 or fp32; master weights and moments are fp32 always.
+"""
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from retfm_dist.config import PretrainConfig
+from retfm_dist.errors import CheckpointError
+from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.engine.library import import_deepspeed
+from retfm_dist.train.engine.optimizer import build_optimizer
+from retfm_dist.train.engine.partitions import MOMENTS, Partitions, find_partitions
+from retfm_dist.train.engine.settings import deepspeed_config
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """What a checkpoint gives back to the engine.
+
+    Attributes:
+        weights: Name -> full fp32 tensor, frozen tables included.
+        moments: "exp_avg" and "exp_avg_sq", each name -> full fp32 tensor.
+        num_updates: Adam's own count of updates.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+    moments: Mapping[str, Mapping[str, torch.Tensor]]
+    num_updates: int
+
+
+class Engine:
+    """A model and its optimizer under DeepSpeed, in any ZeRO stage.
+
+    Attributes:
+        device: Where the model computes.
+        is_sharded: Whether no rank holds the model whole, so that a forward pass needs all ranks.
+    """
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        *,
+        model: nn.Module,
+        ranks: Ranks,
+        device: torch.device,
+        saved: SavedState | None = None,
+    ) -> None:
+        """Hand the model to DeepSpeed, with fresh or saved state.
+
+        Args:
+            config: The run.
+            model: The model on the CPU in fp32; it is moved, cast and partitioned in place. It
+                returns a named tuple with `loss`; DeepSpeed's hooks look into tuples only.
+            ranks: Which rank this is.
+            device: As `start_ranks` returned it.
+            saved: State to continue from; None starts from the model's own weights.
+
+        Raises:
+            CheckpointError: The saved state is of another model.
+        """
+        deepspeed = import_deepspeed()
+        if saved is not None:
+            load_weights(model, saved.weights)
+        # ZeRO makes its master weights from the model after the cast; these are the exact ones.
+        exact = {name: p.detach().clone() for name, p in model.named_parameters()}
+        optimizer = build_optimizer(model, config.optimizer, device=device)
+        self.device = device
+        self.is_sharded = config.engine.zero_stage == 3
+        self._ranks = ranks
+        self._model = model
+        with contextlib.redirect_stdout(io.StringIO()) as chatter:
+            self._engine: Any = deepspeed.initialize(
+                model=model,
+                optimizer=optimizer,
+                config=deepspeed_config(config, world_size=ranks.world_size),
+                dist_init_required=False,
+            )[0]
+        logger.debug("%s", chatter.getvalue())
+        self._partitions: Partitions = find_partitions(
+            model,
+            optimizer=optimizer,
+            zero_optimizer=self._engine.optimizer,
+            ranks=ranks,
+            device=device,
+        )
+        self._partitions.set_weights(exact)
+        # Frozen parameters (the sine tables) are rounded with everything else in bf16, as the
+        # activations they are added to are. Checkpoints hold these fp32 originals.
+        self._frozen = {
+            name: exact[name] for name, p in model.named_parameters() if not p.requires_grad
+        }
+        if saved is not None:
+            self._partitions.set_moments(
+                {key: dict(saved.moments[key]) for key in MOMENTS}, num_updates=saved.num_updates
+            )
+        self._engine.train()
+
+    def forward_backward(
+        self, images: torch.Tensor, noise: torch.Tensor, *, is_last: bool
+    ) -> torch.Tensor:
+        """Add one micro-batch's gradients and return its loss, detached, [] on the device.
+
+        Args:
+            images: [B, 3, S, S] uint8 on the device.
+            noise: [B, L] float32 on the device, which decides the mask.
+            is_last: Whether this is the step's last micro-batch, after which ranks average.
+        """
+        self._engine.set_gradient_accumulation_boundary(is_last)
+        loss = self._engine(images, noise).loss
+        self._engine.backward(loss)
+        return loss.detach()
+
+    def update(self, lr: float) -> bool:
+        """Apply the averaged gradients and clear them.
+
+        Args:
+            lr: Learning rate of this update.
+
+        Returns:
+            Whether the update was made. It is not, on any rank, when a gradient is not finite.
+        """
+        if self._partitions.is_replicated and not self._gradients_are_finite():
+            self._engine.zero_grad()
+            return False
+        for group in self._partitions.optimizer.param_groups:
+            group["lr"] = lr
+        self._engine.step()
+        return self._engine.was_step_applied()
+
+    def _gradients_are_finite(self) -> bool:
+        """Whether every gradient is finite; ZeRO checks its own, stage 0 has nobody to do it."""
+        gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
+        return bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Run the model without gradients and without touching what training needs."""
+        self._engine.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self._engine.train()
+
+    def gather_weights(self) -> dict[str, torch.Tensor]:
+        """Return all fp32 weights on the main rank, frozen tables included; all ranks call this."""
+        weights = self._partitions.gather(None, ranks=self._ranks)
+        return weights | self._frozen if self._ranks.is_main else {}
+
+    def gather_moments(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return both Adam moments of all parameters on the main rank; all ranks call this."""
+        return {key: self._partitions.gather(key, ranks=self._ranks) for key in MOMENTS}
+
+    def num_updates(self) -> int:
+        """Return Adam's own count of updates."""
+        return self._partitions.num_updates()
+
+    def close(self) -> None:
+        """Let go of DeepSpeed's hooks and buffers; the engine cannot be used afterwards."""
+        self._engine.destroy()
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Copy fp32 weights into a model that DeepSpeed has not seen yet; names must match exactly.
+
+    Raises:
+        CheckpointError: A tensor is missing, unknown, or of another shape.
+    """
+    own = dict(model.named_parameters())
+    for name in [*own, *weights]:
+        got = tuple(weights[name].shape) if name in weights else "no such tensor"
+        expected = tuple(own[name].shape) if name in own else "no such tensor"
+        if got != expected:
+            raise CheckpointError(
+                "the checkpoint is of another model", where=name, got=got, expected=expected
+            )
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(weights[name])

@@ -1,0 +1,190 @@
+"""Where this rank keeps its piece of each parameter's fp32 weights and Adam moments.
+
+ZeRO flattens parameters into long tensors and gives each rank a stretch of them; a parameter may
+lie on several ranks, begin in the middle of one and end in another. A `Piece` says which elements
+of a parameter lie where, in the same words for every stage, so that checkpoints know no stage:
+
+    stage 0    the parameter itself, whole on every rank
+    stage 1, 2 a stretch of the flat fp32 partition of the parameter's group
+    stage 3    the parameter's own 1/world_size, padded, inside a flat fp32 sub-group
+
+This module reads attributes that DeepSpeed puts on parameters and optimizers, but does not
+import it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import nn
+
+from retfm_dist.ranks.world import Ranks
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Consecutive elements of a parameter that this rank updates.
+
+    Attributes:
+        owner: The fp32 tensor that the optimizer updates; the key of its optimizer state.
+        owner_start: First element in the flattened `owner`.
+        param_start: First element in the flattened parameter.
+        num_elements: Length of the piece.
+    """
+
+    owner: torch.Tensor
+    owner_start: int
+    param_start: int
+    num_elements: int
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """All trainable parameters, and this rank's piece of each.
+
+    Attributes:
+        optimizer: The PyTorch optimizer inside DeepSpeed's.
+        shapes: Full shape of each trainable parameter, in the model's order.
+        pieces: This rank's piece; absent where the rank holds nothing of a parameter.
+        is_replicated: Whether every rank holds every parameter whole (stage 0).
+        device: Where the pieces are.
+    """
+
+    optimizer: torch.optim.Optimizer
+    shapes: dict[str, torch.Size]
+    pieces: dict[str, Piece]
+    is_replicated: bool
+    device: torch.device
+
+    def gather(self, key: str | None, *, ranks: Ranks) -> dict[str, torch.Tensor]:
+        """Assemble full tensors on the main rank; every rank must call this.
+
+        Bits are added as integers: each element has one owner and zeros elsewhere, so the sum is
+        exact to the sign of zero, which a sum of floats would lose.
+
+        Args:
+            key: None for the weights, "exp_avg" or "exp_avg_sq" for a moment.
+            ranks: Which rank this is.
+
+        Returns:
+            Name -> fp32 tensor on the CPU; empty on all ranks but the main one.
+        """
+        full = {}
+        for name, shape in self.shapes.items():
+            piece = self.pieces.get(name)
+            if self.is_replicated:
+                assert piece is not None
+                if ranks.is_main:
+                    full[name] = self._values(piece, key).to("cpu", copy=True).view(shape)
+                continue
+            bits = torch.zeros(shape.numel(), dtype=torch.int32, device=self.device)
+            if piece is not None:
+                stretch = bits[piece.param_start : piece.param_start + piece.num_elements]
+                stretch.copy_(self._values(piece, key).view(torch.int32))
+            if ranks.world_size > 1:
+                torch.distributed.reduce(bits, dst=0)
+            if ranks.is_main:
+                full[name] = bits.view(torch.float32).view(shape).to("cpu")
+        return full
+
+    def set_weights(self, weights: dict[str, torch.Tensor]) -> None:
+        """Copy this rank's pieces of full fp32 weights into place, bit for bit."""
+        for name, piece in self.pieces.items():
+            self._copy_in(weights[name], piece, None)
+
+    def set_moments(self, moments: dict[str, dict[str, torch.Tensor]], *, num_updates: int) -> None:
+        """Give the optimizer its moments and its own count of updates.
+
+        Args:
+            moments: "exp_avg" and "exp_avg_sq", each name -> full fp32 tensor.
+            num_updates: Updates already made, which Adam's bias correction needs.
+        """
+        for owner in self._owners():
+            self.optimizer.state[owner] = self._empty_state(owner, num_updates)
+        for name, piece in self.pieces.items():
+            for key in MOMENTS:
+                self._copy_in(moments[key][name], piece, key)
+
+    def num_updates(self) -> int:
+        """Return Adam's own count of the updates it has made."""
+        counts = {int(self.optimizer.state[owner]["step"]) for owner in self._owners()}
+        assert len(counts) == 1, f"Adam counts {counts} updates"
+        return counts.pop()
+
+    def _owners(self) -> list[torch.Tensor]:
+        return list({id(piece.owner): piece.owner for piece in self.pieces.values()}.values())
+
+    def _values(self, piece: Piece, key: str | None) -> torch.Tensor:
+        """Return the elements of a piece, a view, [num_elements] fp32."""
+        tensor = piece.owner if key is None else self.optimizer.state[piece.owner][key]
+        return tensor.detach().view(-1).narrow(0, piece.owner_start, piece.num_elements)
+
+    def _copy_in(self, full: torch.Tensor, piece: Piece, key: str | None) -> None:
+        stretch = full.view(-1).narrow(0, piece.param_start, piece.num_elements)
+        self._values(piece, key).copy_(stretch)
+
+    def _empty_state(self, owner: torch.Tensor, num_updates: int) -> dict[str, torch.Tensor]:
+        """Return what AdamW makes for a tensor at its first step, with another count."""
+        # The fused kernel reads the count on the device, the others on the host.
+        device = owner.device if self.optimizer.defaults["fused"] else "cpu"
+        state = {"step": torch.tensor(float(num_updates), dtype=torch.float32, device=device)}
+        return state | {key: torch.zeros_like(owner, requires_grad=False) for key in MOMENTS}
+
+
+def find_partitions(
+    model: nn.Module,
+    *,
+    optimizer: torch.optim.Optimizer,
+    zero_optimizer: Any,
+    ranks: Ranks,
+    device: torch.device,
+) -> Partitions:
+    """Find this rank's pieces after `deepspeed.initialize`.
+
+    Args:
+        model: The model that DeepSpeed wrapped; names come from it.
+        optimizer: The PyTorch optimizer that was handed in.
+        zero_optimizer: DeepSpeed's optimizer; the same object as `optimizer` at stage 0.
+        ranks: Which rank this is.
+        device: Where the model computes.
+    """
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    return Partitions(
+        optimizer=optimizer,
+        shapes={name: getattr(p, "ds_shape", p.shape) for name, p in trainable.items()},
+        pieces=dict(_find_pieces(trainable, optimizer, zero_optimizer, ranks)),
+        is_replicated=zero_optimizer is optimizer,
+        device=device,
+    )
+
+
+def _find_pieces(
+    trainable: dict[str, nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    zero_optimizer: Any,
+    ranks: Ranks,
+) -> Iterator[tuple[str, Piece]]:
+    for name, parameter in trainable.items():
+        if zero_optimizer is optimizer:
+            yield name, Piece(parameter, 0, 0, parameter.numel())
+        elif hasattr(parameter, "ds_id"):
+            piece = _stage3_piece(parameter, zero_optimizer, ranks)
+            if piece.num_elements > 0:
+                yield name, piece
+        elif (mapping := getattr(parameter, "_hp_mapping", None)) is not None:
+            here, there = mapping.hp_fragment_address, mapping.lp_fragment_address
+            owner = optimizer.param_groups[mapping.param_group_index]["params"][0]
+            yield name, Piece(owner, here.start, there.start, here.numel)
+
+
+def _stage3_piece(parameter: Any, zero_optimizer: Any, ranks: Ranks) -> Piece:
+    group, owner_start, padded = zero_optimizer.grad_position[
+        zero_optimizer.get_param_id(parameter)
+    ]
+    param_start = min(padded * ranks.rank, parameter.ds_numel)
+    owner = zero_optimizer.fp32_partitioned_groups_flat[group]
+    return Piece(owner, owner_start, param_start, min(padded, parameter.ds_numel - param_start))

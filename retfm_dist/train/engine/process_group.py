@@ -1,0 +1,75 @@
+"""Joining and leaving the process group that the engine communicates in."""
+
+import datetime
+import os
+
+import torch
+import torch.distributed
+
+from retfm_dist.errors import TrainError
+from retfm_dist.ranks.agreement import has_group
+from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.engine.library import import_deepspeed
+
+_GROUP_TIMEOUT = datetime.timedelta(minutes=10)
+
+
+def start_ranks(ranks: Ranks) -> torch.device:
+    """Join the process group and return the device that this rank computes on.
+
+    The accelerator is DeepSpeed's choice: a GPU where there is one, unless DS_ACCELERATOR=cpu.
+
+    Args:
+        ranks: Which process this is, as the launcher said.
+
+    Raises:
+        TrainError: The rendezvous port is taken, or there are more ranks than GPUs.
+    """
+    deepspeed = import_deepspeed()
+    accelerator = deepspeed.accelerator.get_accelerator()
+    device = torch.device("cpu")
+    if accelerator.device_name() != "cpu":
+        if ranks.local_rank >= accelerator.device_count():
+            raise TrainError(
+                "more ranks than accelerators on this host",
+                where=f"rank {ranks.rank}",
+                got=f"local rank {ranks.local_rank}",
+                expected=f"below {accelerator.device_count()}",
+            )
+        device = torch.device(accelerator.device_name(ranks.local_rank))
+        accelerator.set_device(ranks.local_rank)
+    backend = accelerator.communication_backend_name() or "gloo"
+    if not has_group():
+        _join_group(backend, ranks, device)
+    # DeepSpeed reads the local rank from the environment only, also where no launcher set it.
+    os.environ.setdefault("LOCAL_RANK", str(ranks.local_rank))
+    deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
+    return device
+
+
+def stop_ranks() -> None:
+    """Leave the process group; the end of a process that has nothing more to say to others."""
+    if has_group():
+        # DeepSpeed's own function, since it keeps references to the group.
+        import_deepspeed().comm.destroy_process_group()
+
+
+def _join_group(backend: str, ranks: Ranks, device: torch.device) -> None:
+    # A single process meets nobody, so it needs no port.
+    alone = torch.distributed.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+    try:
+        torch.distributed.init_process_group(
+            backend,
+            store=alone if ranks.world_size == 1 else None,
+            rank=ranks.rank,
+            world_size=ranks.world_size,
+            timeout=_GROUP_TIMEOUT,
+            device_id=device if device.type == "cuda" else None,
+        )
+    except torch.distributed.DistNetworkError as error:
+        raise TrainError(
+            "the ranks cannot meet",
+            where=f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}",
+            got=str(error).splitlines()[0],
+            hint="another job may hold the port; pass another --master_port to deepspeed",
+        ) from error

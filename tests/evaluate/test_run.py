@@ -1,0 +1,327 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from retfm_dist.config.load import to_yaml
+from retfm_dist.errors import EvaluateError, ExportError
+from retfm_dist.evaluate.__main__ import app
+from retfm_dist.evaluate.predictions import predictions_path, read_predictions
+from retfm_dist.evaluate.report.render import render
+from retfm_dist.evaluate.run import run_evaluation, validate
+from tests.fakes.evaluation import (
+    checked,
+    evaluation,
+    write_archive,
+    write_tiny_export,
+)
+
+FLOOR_ONLY = {"models": [{"kind": "handcrafted", "id": "floor"}]}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """One evaluation of drawn discs, with pictures; tests copy what they change."""
+    root = tmp_path_factory.mktemp("evaluation")
+    write_archive(root)
+    write_tiny_export(root / "export")
+    run_evaluation(checked(evaluation(root, report={"pictures": True})))
+    return root
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def results(root):
+    metrics = json.loads((root / "out" / "metrics.json").read_text())
+    return {
+        (r["model"], r["task"], r["protocol"]): r["metrics"]["auroc"] for r in metrics["results"]
+    }
+
+
+def tables_of(root):
+    return {"discs": {"path": str(root / "table.csv"), "images": str(root), "max_bad_ratio": 0.1}}
+
+
+def test_every_model_is_judged_on_every_task_under_every_protocol(finished):
+    found = results(finished)
+    assert found.keys() == {
+        (model, task, protocol)
+        for model in ("tiny", "start", "floor")
+        for task in ("bright", "noise")
+        for protocol in ("knn_5", "linear")
+    }
+    assert {(auroc["n_images"], auroc["n_patients"]) for auroc in found.values()} == {(56, 28)}
+
+
+def test_the_planted_effect_is_found_and_the_absent_one_is_not(finished):
+    found = results(finished)
+    for model in ("tiny", "floor"):
+        assert found[model, "bright", "linear"]["lo"] > 0.5
+        assert found[model, "noise", "linear"]["lo"] < 0.5
+
+
+def test_all_protocols_of_a_task_share_images_patients_and_folds(finished):
+    first, second = (
+        read_predictions(predictions_path(finished / "out", model=m, task="bright", protocol=p))
+        for m, p in (("tiny", "knn_5"), ("floor", "linear"))
+    )
+    for column in ("image_ids", "patient_ids", "labels", "folds"):
+        assert np.array_equal(getattr(first, column), getattr(second, column))
+    for patient in np.unique(first.patient_ids):
+        assert len(set(first.folds[first.patient_ids == patient])) == 1
+
+
+def test_no_patient_number_or_file_name_is_written_anywhere(finished):
+    written = [path for path in (finished / "out").rglob("*") if path.is_file()]
+    assert len(written) > 20
+    for path in written:
+        content = path.read_bytes()
+        assert b"HOSP" not in content, path
+        assert not re.search(rb"\d{3}_(left|right)", content), path
+
+
+def test_pseudonyms_are_drawn_anew_unless_a_salt_is_kept(copied):
+    def names():
+        path = predictions_path(copied / "out", model="floor", task="noise", protocol="linear")
+        return read_predictions(path).patient_ids.tolist()
+
+    run_evaluation(checked(evaluation(copied, **FLOOR_ONLY)))
+    first, metrics = names(), (copied / "out" / "metrics.json").read_bytes()
+    run_evaluation(checked(evaluation(copied, **FLOOR_ONLY)))
+    assert names() != first
+    assert (copied / "out" / "metrics.json").read_bytes() == metrics
+    run_evaluation(checked(evaluation(copied, **FLOOR_ONLY, salt=str(copied / "salt"))))
+    kept = names()
+    run_evaluation(checked(evaluation(copied, **FLOOR_ONLY, salt=str(copied / "salt"))))
+    assert names() == kept
+
+
+def test_the_report_is_made_anew_from_the_predictions_alone(copied):
+    before = {
+        name: (copied / "out" / name).read_bytes()
+        for name in ("metrics.json", "report.html", "report.md")
+    }
+    for gone in ("images", "export", "table.csv", "out/features"):
+        path = copied / gone
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for name in before:
+        (copied / "out" / name).unlink()
+    assert render(copied / "out") == copied / "out" / "report.html"
+    assert {name: (copied / "out" / name).read_bytes() for name in before} == before
+
+
+class Page(HTMLParser):
+    """Collects what a browser would look at."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.addresses, self.ids = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+                self.addresses.append(value)
+            if name == "id":
+                self.ids.append(value)
+
+
+def test_the_report_needs_nothing_but_itself(finished):
+    text = (finished / "out" / "report.html").read_text()
+    page = Page(text)
+    assert page.addresses
+    assert all(address.startswith(("#", "data:image/jpeg;base64,")) for address in page.addresses)
+    assert "@import" not in text
+    assert "url(http" not in text
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+
+
+def test_ids_are_unique_and_internal_links_lead_somewhere(finished):
+    page = Page((finished / "out" / "report.html").read_text())
+    assert len(page.ids) == len(set(page.ids))
+    assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)
+
+
+def test_the_report_shows_all_its_parts(finished):
+    text = (finished / "out" / "report.html").read_text()
+    page = Page(text)
+    assert page.tags.count("img") == 2 * 4 * 4
+    assert text.count("ROC curves: ") == 4
+    assert 'name="viewport"' in text
+    assert "@media print" in text
+    value = results(finished)["tiny", "bright", "linear"]["value"]
+    for part in (f"<b>{value:.3f}</b>", "56 images of 28 patients", "kNN, k = 5", "linear probe",
+                 "run tiny, step 7, 448 images seen", "control: before pre-training"):  # fmt: skip
+        assert part in text
+    markdown = (finished / "out" / "report.md").read_text()
+    assert f"| tiny | linear probe | {value:.3f} |" in markdown
+
+
+def test_pictures_are_left_out_by_default(copied):
+    run_evaluation(checked(evaluation(copied)))
+    page = Page((copied / "out" / "report.html").read_text())
+    assert "img" not in page.tags
+    assert not (copied / "out" / "pictures").exists()
+
+
+def test_names_from_the_config_cannot_inject_markup(copied):
+    values = evaluation(copied, name="A <script>alert(1)</script> & B")
+    (copied / "out" / "config.yaml").write_text(to_yaml(checked(values)))
+    render(copied / "out")
+    text = (copied / "out" / "report.html").read_text()
+    assert "<script>" not in text
+    assert "A &lt;script&gt;" in text
+
+
+def test_missing_unreadable_and_copied_images_are_counted_in_the_report(copied):
+    (copied / "images" / "001_left.png").unlink()
+    (copied / "images" / "002_left.png").write_text("no photograph")
+    shutil.copy(copied / "images" / "003_left.png", copied / "images" / "003_right.png")
+    run_evaluation(checked(evaluation(copied, tables=tables_of(copied), **FLOOR_ONLY)))
+    task = json.loads((copied / "out" / "samples.json").read_text())[0]
+    counts = {step["reason"]: step["num_images"] for step in task["excluded"]}
+    assert counts["image file missing"] == 1
+    assert counts["image unreadable or without a field of view"] == 1
+    assert counts["exact copy of another image"] == 1
+    assert task["num_images"] == 53
+    assert "left out: image file missing" in (copied / "out" / "report.html").read_text()
+
+
+def test_features_that_are_not_finite_are_an_error(copied, monkeypatch):
+    monkeypatch.setattr(
+        "retfm_dist.evaluate.encode.features.FeatureSet.matrix", lambda *_: np.full((56, 2), np.nan)
+    )
+    with pytest.raises(EvaluateError, match="model tiny, task bright: features are not finite"):
+        run_evaluation(checked(evaluation(copied)))
+
+
+def test_a_mistake_leaves_an_earlier_evaluation_as_it_is(copied):
+    before = {path: path.read_bytes() for path in (copied / "out").rglob("*") if path.is_file()}
+    message = "task bright: too few patients with positive images.*got 14, expected at least 30"
+    with pytest.raises(EvaluateError, match=message):
+        run_evaluation(checked(evaluation(copied, folds=30)))
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def outputs(root):
+    paths = [path for path in (root / "out").rglob("*") if path.is_file()]
+    return {path: path.read_bytes() for path in paths if "features" not in path.parts}
+
+
+def test_a_run_that_breaks_off_leaves_the_earlier_evaluation(copied, monkeypatch):
+    before = outputs(copied)
+    with monkeypatch.context() as patched:
+        patched.setattr("retfm_dist.evaluate.run.render", None)
+        with pytest.raises(TypeError):
+            run_evaluation(checked(evaluation(copied, name="Another")))
+    assert outputs(copied) == before
+    run_evaluation(checked(evaluation(copied, name="Another")))
+    assert "Another" in (copied / "out" / "report.html").read_text()
+    assert sorted(path.name for path in (copied / "out").iterdir() if path.name[0] == ".") == []
+
+
+def test_neighbors_that_are_not_there_cost_no_earlier_evaluation(copied):
+    before = outputs(copied)
+    linear = {"c_grid": [0.01, 1.0], "inner_folds": 2}
+    protocols = {"knn": {"k": [200], "temperature": 0.07}, "linear": linear}
+    with pytest.raises(EvaluateError, match="200"):
+        run_evaluation(checked(evaluation(copied, protocols=protocols)))
+    assert outputs(copied) == before
+
+
+def test_what_a_killed_run_left_is_cleared(copied):
+    (copied / "out" / ".new" / "predictions").mkdir(parents=True)
+    run_evaluation(checked(evaluation(copied)))
+    assert not (copied / "out" / ".new").exists()
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "thesis.docx"])
+def test_a_directory_with_other_things_is_not_touched(copied, name):
+    (copied / "out" / name).mkdir()
+    before = sorted(path.name for path in (copied / "out").iterdir())
+    with pytest.raises(
+        EvaluateError, match=f"holds something other than an evaluation; got {name}"
+    ):
+        run_evaluation(checked(evaluation(copied)))
+    assert sorted(path.name for path in (copied / "out").iterdir()) == before
+
+
+def test_a_missing_export_is_an_error_before_anything_is_written(copied):
+    shutil.rmtree(copied / "export")
+    before = sorted(path.name for path in (copied / "out").iterdir())
+    with pytest.raises(ExportError, match="export: no exported model here"):
+        run_evaluation(checked(evaluation(copied)))
+    assert sorted(path.name for path in (copied / "out").iterdir()) == before
+
+
+def test_reports_without_an_evaluation_are_errors(copied, tmp_path):
+    with pytest.raises(
+        EvaluateError, match="no evaluation here; expected config.yaml and samples.json"
+    ):
+        render(tmp_path)
+    (copied / "out" / "models.json").write_text("{")
+    with pytest.raises(EvaluateError, match="models.json: cannot read a file of the evaluation"):
+        render(copied / "out")
+    shutil.rmtree(copied / "out" / "predictions" / "floor")
+    with pytest.raises(EvaluateError, match="floor.*no predictions"):
+        render(copied / "out")
+
+
+def test_validation_counts_without_computing_features(copied, monkeypatch):
+    monkeypatch.setattr("retfm_dist.evaluate.run.compute_features", None)
+    facts = validate(checked(evaluation(copied)))
+    assert [task["num_patients"] for task in facts["tasks"]] == [28, 28]
+    assert [model["kind"] for model in facts["models"]] == ["export", "random_init", "handcrafted"]
+    values = evaluation(copied, folds=30)
+    with pytest.raises(EvaluateError, match="too few patients"):
+        validate(checked(values))
+
+
+@pytest.fixture
+def config_path(copied):
+    path = copied / "eval.yaml"
+    path.write_text(to_yaml(checked(evaluation(copied, out="elsewhere"))))
+    return path
+
+
+def test_the_commands_print_results_and_the_report(config_path, copied):
+    runner = CliRunner()
+    result = runner.invoke(
+        app, ["run", "--config", str(config_path), "--set", "folds=3", "--out", str(copied / "out")]
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == str(copied / "out" / "report.html")
+    again = runner.invoke(app, ["report", "--out", str(copied / "out"), "--json"])
+    facts = json.loads(again.stdout)
+    assert facts["report"] == str(copied / "out" / "report.html")
+    assert len(facts["results"]) == 12
+    checked_facts = runner.invoke(app, ["validate", "--config", str(config_path), "--json"])
+    assert len(json.loads(checked_facts.stdout)["tasks"]) == 2
+    shown = runner.invoke(app, ["validate", "--config", str(config_path)])
+    assert "handcrafted" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--config", "nowhere.yaml"], "error: nowhere.yaml: no such config file"),
+        (["report", "--out", "nowhere"], "error: nowhere: no evaluation here"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_1(arguments, message):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_bad_usage_is_code_2():
+    assert CliRunner().invoke(app, ["run"]).exit_code == 2

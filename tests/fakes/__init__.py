@@ -1,0 +1,1 @@
+"""Stand-ins and process helpers shared by tests."""

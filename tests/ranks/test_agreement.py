@@ -1,0 +1,27 @@
+import pytest
+
+from retfm_dist.errors import DataError, SystemFailureError
+from retfm_dist.ranks.agreement import first_rank_where, from_main
+from retfm_dist.ranks.world import Ranks
+
+
+def test_a_single_process_decides_for_itself():
+    assert first_rank_where(True, rank=0) == 0
+    assert first_rank_where(False, rank=0) is None
+    assert from_main(lambda: {"step": 3}, ranks=Ranks()) == {"step": 3}
+
+
+def test_what_the_main_rank_refuses_is_refused():
+    def refuse():
+        raise DataError("no")
+
+    with pytest.raises(DataError, match="no"):
+        from_main(refuse, ranks=Ranks())
+
+
+def test_what_the_system_refuses_the_main_rank_is_one_message(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        SystemFailureError, match="file/x: cannot be read or written; got Not a dir"
+    ):
+        from_main(lambda: (tmp_path / "file" / "x").write_text(""), ranks=Ranks())

@@ -1,0 +1,15 @@
+from retfm_dist.ranks.world import Ranks, ranks_from_environment
+
+
+def test_the_launchers_variables_are_read(monkeypatch):
+    for name, value in (("RANK", "3"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "4")):
+        monkeypatch.setenv(name, value)
+    assert ranks_from_environment() == Ranks(rank=3, local_rank=1, world_size=4)
+    assert not ranks_from_environment().is_main
+
+
+def test_a_single_process_is_the_main_rank(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert ranks_from_environment() == Ranks()
+    assert Ranks().is_main

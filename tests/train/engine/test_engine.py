@@ -1,0 +1,171 @@
+"""One rank, in this process, against plain PyTorch; two ranks are in test_two_ranks."""
+
+import copy
+import math
+
+import pytest
+import torch
+
+from retfm_dist.errors import CheckpointError
+from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.engine.engine import Engine, SavedState, load_weights
+from retfm_dist.train.engine.optimizer import parameter_groups
+from retfm_dist.train.schedule import plan_run
+from tests.fakes.training import TinyMae, batches_of, run_steps, tiny_config
+
+RANKS = Ranks()
+CASES = [
+    (0, "fp32", 4), (1, "fp32", 4), (2, "fp32", 4), (3, "fp32", 4),
+    (1, "bf16", 4), (2, "bf16", 4), (3, "bf16", 4), (1, "bf16", 8), (3, "bf16", 8),
+]  # fmt: skip
+
+
+def run_plain(config, steps):
+    """Train the same with PyTorch alone, the whole batch at once."""
+    model = TinyMae()
+    plan = plan_run(config, steps_per_epoch=4)
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.05), lr=0.0, betas=(0.9, 0.95))
+    losses = []
+    for step in steps:
+        images, noise = (
+            torch.cat(parts) for parts in zip(*batches_of(config, RANKS, step), strict=True)
+        )
+        loss = model(images, noise).loss
+        optimizer.zero_grad()
+        loss.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = plan.lr(step)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, model
+
+
+def state_of(engine):
+    weights, moments = engine.gather_weights(), engine.gather_moments()
+    return SavedState(copy.deepcopy(weights), copy.deepcopy(moments), engine.num_updates())
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert one[name].dtype == other[name].dtype == torch.float32
+        same = torch.equal(one[name].view(torch.int32), other[name].view(torch.int32))
+        assert same, name
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_every_stage_trains_as_plain_pytorch_does(tmp_path, device, stage):
+    config = tiny_config(tmp_path, engine__zero_stage=stage, schedule__micro_batch_size=2)
+    engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
+    losses = run_steps(engine, config, RANKS, range(4))
+    plain_losses, plain = run_plain(config, range(4))
+    assert losses == pytest.approx(plain_losses, rel=1e-6)
+    weights = engine.gather_weights()
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(weights[name], parameter.detach(), rtol=1e-5, atol=1e-6)
+    engine.close()
+
+
+def test_bf16_stays_near_fp32(tmp_path, device):
+    config = tiny_config(tmp_path, engine__precision="bf16")
+    engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
+    losses = run_steps(engine, config, RANKS, range(4))
+    assert losses == pytest.approx(run_plain(config, range(4))[0], rel=0.02)
+    engine.close()
+
+
+@pytest.mark.parametrize(("stage", "precision", "micro"), CASES)
+def test_restored_state_goes_on_bit_for_bit(tmp_path, device, stage, precision, micro):
+    config = tiny_config(
+        tmp_path,
+        engine__zero_stage=stage,
+        engine__precision=precision,
+        schedule__micro_batch_size=micro,
+    )
+    engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
+    run_steps(engine, config, RANKS, range(3))
+    saved = state_of(engine)
+    straight_losses = run_steps(engine, config, RANKS, range(3, 6))
+    straight = state_of(engine)
+    engine.close()
+
+    other = Engine(config, model=TinyMae(seed=9), ranks=RANKS, device=device, saved=saved)
+    assert_same_bits(other.gather_weights(), saved.weights)
+    assert other.num_updates() == saved.num_updates == 3
+    assert run_steps(other, config, RANKS, range(3, 6)) == straight_losses
+    resumed = state_of(other)
+    assert_same_bits(resumed.weights, straight.weights)
+    for key in ("exp_avg", "exp_avg_sq"):
+        assert_same_bits(resumed.moments[key], straight.moments[key])
+    other.close()
+
+
+@pytest.mark.parametrize(("stage", "precision"), [(1, "fp32"), (1, "bf16"), (3, "bf16")])
+def test_first_weights_and_frozen_tables_are_not_rounded(tmp_path, device, stage, precision):
+    config = tiny_config(tmp_path, engine__zero_stage=stage, engine__precision=precision)
+    model = TinyMae()
+    exact = {name: p.detach().clone() for name, p in model.named_parameters()}
+    engine = Engine(config, model=model, ranks=RANKS, device=device)
+    assert_same_bits(engine.gather_weights(), exact)
+    run_steps(engine, config, RANKS, range(2))
+    assert torch.equal(engine.gather_weights()["pos_embed"], exact["pos_embed"])
+    engine.close()
+
+
+def test_the_sign_of_zero_survives_gathering(tmp_path, device):
+    model = TinyMae()
+    with torch.no_grad():
+        model.encoder.bias.fill_(-0.0)
+    engine = Engine(tiny_config(tmp_path), model=model, ranks=RANKS, device=device)
+    assert torch.signbit(engine.gather_weights()["encoder.bias"]).all()
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("stage", "precision"), [(0, "fp32"), (1, "fp32"), (2, "bf16"), (3, "fp32")]
+)
+def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path, device, stage, precision):
+    config = tiny_config(
+        tmp_path,
+        engine__zero_stage=stage,
+        engine__precision=precision,
+        schedule__micro_batch_size=8,
+    )
+    engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
+    run_steps(engine, config, RANKS, range(2))
+    before = engine.gather_weights()
+    engine._model.norm.weight.register_hook(lambda gradient: gradient * math.nan)
+    ((images, noise),) = batches_of(config, RANKS, 2)
+    engine.forward_backward(images, noise, is_last=True)
+    assert not engine.update(0.01)
+    assert_same_bits(engine.gather_weights(), before)
+    engine.close()
+
+
+@pytest.mark.parametrize("stage", [1, 3])
+def test_looking_at_the_model_does_not_change_training(tmp_path, device, stage):
+    config = tiny_config(tmp_path, engine__zero_stage=stage)
+    weights = []
+    for looks in (False, True):
+        engine = Engine(config, model=(model := TinyMae()), ranks=RANKS, device=device)
+        for step in range(3):
+            run_steps(engine, config, RANKS, [step])
+            if looks:
+                with engine.evaluating():
+                    assert not model.training
+                    images, noise = next(batches_of(config, RANKS, 0))
+                    assert not model(images, noise).loss.requires_grad
+                assert model.training
+        weights.append(engine.gather_weights())
+        engine.close()
+    assert_same_bits(*weights)
+
+
+def test_weights_of_another_model_are_refused():
+    weights = dict(TinyMae().named_parameters())
+    del weights["cls_token"]
+    with pytest.raises(CheckpointError, match="cls_token: .* another model; got no such tensor"):
+        load_weights(TinyMae(), weights)
+    weights = dict(TinyMae().named_parameters()) | {"head.weight": torch.zeros(2)}
+    with pytest.raises(CheckpointError, match=r"head.weight: .*got \(2,\), expected no such"):
+        load_weights(TinyMae(), weights)

@@ -1,0 +1,47 @@
+import pytest
+
+from retfm_dist.errors import ConfigError
+from retfm_dist.train.engine.settings import deepspeed_config
+from tests.fakes.training import tiny_config
+
+
+def test_the_batch_is_fixed_and_accumulation_follows_from_the_ranks(tmp_path):
+    config = tiny_config(tmp_path, schedule__micro_batch_size=2)
+    for world_size, grad_accum_steps in ((1, 4), (2, 2), (4, 1)):
+        values = deepspeed_config(config, world_size=world_size)
+        assert values["train_batch_size"] == 8
+        assert values["train_micro_batch_size_per_gpu"] == 2
+        assert values["gradient_accumulation_steps"] == grad_accum_steps
+
+
+def test_a_batch_that_does_not_divide_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="the batch does not divide"):
+        deepspeed_config(tiny_config(tmp_path), world_size=3)
+
+
+def test_nothing_clips_unless_asked(tmp_path):
+    assert deepspeed_config(tiny_config(tmp_path), world_size=1)["gradient_clipping"] == 0.0
+    clipped = tiny_config(tmp_path, optimizer__gradient_clipping=0.5)
+    assert deepspeed_config(clipped, world_size=1)["gradient_clipping"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("micro", "accumulates_in"), [(8, None), (4, {"grad_accum_dtype": "fp32"})]
+)
+def test_bf16_gradients_are_summed_in_fp32(tmp_path, micro, accumulates_in):
+    config = tiny_config(tmp_path, engine__precision="bf16", schedule__micro_batch_size=micro)
+    values = deepspeed_config(config, world_size=1)
+    assert values["bf16"]["enabled"]
+    assert values.get("data_types") == accumulates_in
+
+
+def test_every_key_is_one_that_deepspeed_knows(tmp_path, device):
+    # Unknown top-level keys are ignored silently: a typing error would go unnoticed.
+    from deepspeed.runtime import constants
+    from deepspeed.runtime.zero.config import ZERO_OPTIMIZATION
+
+    known = {value for value in vars(constants).values() if isinstance(value, str)}
+    known |= {ZERO_OPTIMIZATION, "bf16", "fp16", "data_types"}
+    for stage in (1, 3):
+        config = tiny_config(tmp_path, engine__zero_stage=stage, engine__precision="bf16")
+        assert set(deepspeed_config(config, world_size=1)) <= known
