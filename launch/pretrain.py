@@ -52,7 +52,7 @@ def pretrain(arguments: argparse.Namespace) -> None:
         config = load_config(find_config(arguments.config, [CONFIGS]), arguments.overrides)
         config.grad_accum_steps(ranks.world_size)  # refuses a batch that does not divide
         device = start_ranks(ranks)
-        model = MaskedAutoencoder(**config.model.model_dump())
+        model = MaskedAutoencoder(config.model)
         initialize = partial(init_weights, model, config.run.seed)
         if config.run.init_from is not None:
             initialize = partial(load_weights, model, config.run.init_from)

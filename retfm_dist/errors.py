@@ -95,3 +95,11 @@ class ExportError(RetfmError):
 
 class EvaluateError(RetfmError):
     """An evaluation that cannot be done on the data given."""
+
+
+class FieldOfViewError(ImageError):
+    """A picture in which nothing looks like the round field of view of a fundus camera."""
+
+
+class WorkerError(RetfmError):
+    """A worker process that died."""

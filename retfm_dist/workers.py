@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
 
-from retfm_dist.errors import ShardError
+from retfm_dist.errors import WorkerError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -41,7 +41,7 @@ def map_in_order(
         workers: Number of processes.
 
     Raises:
-        ShardError: A worker process died, for lack of memory or in a crash.
+        WorkerError: A worker process died, for lack of memory or in a crash.
     """
     if workers == 1:
         yield from map(function, tasks)
@@ -59,7 +59,7 @@ def map_in_order(
             yield pending.popleft().result()
             pending.extend(executor.submit(function, task) for task in islice(remaining, 1))
     except BrokenProcessPool as error:
-        raise ShardError(
+        raise WorkerError(
             "a worker process died",
             got="a crash or a kill, often for lack of memory",
             hint="use fewer workers",

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "retfm_dist"
 
 FLOORS = {
-    "errors": 0, "durable": 0, "console": 0, "rng": 0, "ranks": 0, "statistics": 0, "workers": 0,
+    "errors": 0, "durable": 0, "console": 0, "rng": 0, "ranks": 0, "statistics": 0, "versions": 0, "weights": 0,
+    "workers": 0,
     "config": 1, "tracking": 1,
     "cohort": 2, "image": 2, "model": 2, "synth": 2,
     "shard": 3,
@@ -26,7 +27,7 @@ MAIN_FLOOR = 9
 # Packages of one floor that may use another of the same floor; within this table there is no cycle.
 SIDEWAYS = {
     ("ranks", "errors"), ("durable", "errors"), ("console", "errors"), ("rng", "errors"),
-    ("workers", "errors"),
+    ("workers", "errors"), ("weights", "errors"),
     ("synth", "cohort"), ("synth", "image"),
 }  # fmt: skip
 # A floor's parts that a higher package may not reach for, although they lie below it.

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from retfm_dist.errors import ShardError
+from retfm_dist.errors import ShardError, WorkerError
 from retfm_dist.workers import map_in_order, usable_cores
 
 
@@ -48,7 +48,7 @@ def test_errors_pass_through(workers):
 
 
 def test_a_dead_worker_is_an_error():
-    with pytest.raises(ShardError, match="a worker process died.*use fewer workers"):
+    with pytest.raises(WorkerError, match="a worker process died.*use fewer workers"):
         list(map_in_order(die, range(3), workers=2))
 
 

@@ -1,7 +1,7 @@
 """Who is in a set: images and patients by age band, sex, ethnicity, device, eye and site."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,6 @@ from retfm_dist.cohort.records import ImageRecord
 AGE_BANDS = ("<40", "40-49", "50-59", "60-69", "70-79", ">=80")
 MISSING = "missing"
 GROUPINGS = ("age_band", "sex", "ethnicity", "device", "eye", "site")
-SMALLEST_CELL = 10
-"""Patients; smaller groups are hidden in what leaves the hospital, lest one be singled out."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +35,19 @@ def age_band(age: float | None) -> str:
     return AGE_BANDS[index]
 
 
-def count_groups(
-    records: Iterable[ImageRecord], keys: Sequence[Callable[[ImageRecord], str]]
-) -> list[GroupCount]:
-    """Count images and patients in every combination of the keys that occurs, sorted."""
+def group_of(record: ImageRecord, grouping: str) -> str:
+    """Return the group that an image belongs to under one of `GROUPINGS`; "missing" if unknown."""
+    if grouping == "age_band":
+        return age_band(record.age)
+    return getattr(record, grouping) or MISSING
+
+
+def count_groups(records: Iterable[ImageRecord], groupings: Sequence[str]) -> list[GroupCount]:
+    """Count images and patients in every combination of the groupings that occurs, sorted."""
     num_images: dict[tuple[str, ...], int] = defaultdict(int)
     patients: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for record in records:
-        group = tuple(key(record) for key in keys)
+        group = tuple(group_of(record, grouping) for grouping in groupings)
         num_images[group] += 1
         patients[group].add(record.patient_id)
     return [
@@ -62,12 +65,11 @@ def describe_composition(records: Sequence[ImageRecord]) -> dict[str, Any]:
     """
     by = {
         name: [
-            {"group": count.group[0], **_sizes(count)}
-            for count in count_groups(records, [_KEYS[name]])
+            {"group": count.group[0], **_sizes(count)} for count in count_groups(records, [name])
         ]
         for name in GROUPINGS
     }
-    joint = count_groups(records, [_KEYS["age_band"], _KEYS["sex"]])
+    joint = count_groups(records, ["age_band", "sex"])
     return {
         "num_images": len(records),
         "num_patients": len({record.patient_id for record in records}),
@@ -76,36 +78,6 @@ def describe_composition(records: Sequence[ImageRecord]) -> dict[str, Any]:
             {"age_band": count.group[0], "sex": count.group[1], **_sizes(count)} for count in joint
         ],
     }
-
-
-def hidden_cells(num_patients: Sequence[int]) -> list[bool]:
-    """Say which groups of a partition to hide, so that no small one can be worked out.
-
-    Beside the small groups, the next larger ones are hidden until at least two are, and together
-    hold at least `SMALLEST_CELL`: the total minus the groups shown then tells none of them.
-
-    Args:
-        num_patients: Patients in each group.
-
-    Source: complementary cell suppression; Hundepool et al. 2012, "Statistical Disclosure
-        Control", chapter 4.
-    """
-    hidden = [count < SMALLEST_CELL for count in num_patients]
-    if not any(hidden):
-        return hidden
-    for i in sorted(range(len(num_patients)), key=lambda i: num_patients[i]):
-        together = sum(count for count, hide in zip(num_patients, hidden, strict=True) if hide)
-        if sum(hidden) >= 2 and together >= SMALLEST_CELL:
-            break
-        hidden[i] = True
-    return hidden
-
-
-def cell_text(count: int, *, is_hidden: bool) -> str:
-    """Return a count as text; a hidden one tells at most that it is small."""
-    if is_hidden:
-        return f"< {SMALLEST_CELL}" if count < SMALLEST_CELL else "-"
-    return f"{count:,}"
 
 
 def render_markdown(composition: Mapping[str, Any]) -> str:
@@ -132,16 +104,6 @@ def render_markdown(composition: Mapping[str, Any]) -> str:
     ]
     lines += ["", "## Age by sex", "", *_table(("age_band", "sex", "images", "patients"), joint)]
     return "\n".join(lines) + "\n"
-
-
-_KEYS: Mapping[str, Callable[[ImageRecord], str]] = {
-    "age_band": lambda record: age_band(record.age),
-    "sex": lambda record: record.sex or MISSING,
-    "ethnicity": lambda record: record.ethnicity or MISSING,
-    "device": lambda record: record.device or MISSING,
-    "eye": lambda record: record.eye or MISSING,
-    "site": lambda record: record.site or MISSING,
-}
 
 
 def group_order(group: tuple[str, ...]) -> tuple[tuple[int, str], ...]:

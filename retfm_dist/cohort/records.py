@@ -4,7 +4,7 @@ Values are normalized conservatively: what has one meaning gets one spelling, wh
 is refused. Missing values are None.
 """
 
-import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -32,6 +32,11 @@ _SEXES = {
     "other": "other",
 }
 MAX_AGE_YEARS = 130
+
+# Plain decimal numbers; float() also takes 1_0, 1e1, and digits of other scripts.
+_AGE = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
+_TRUTH_VALUES = {"true": "1", "false": "0"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,40 @@ def clean_text(value: str | None) -> str | None:
     """Strip a value; None where it is empty or one of the usual words for "missing"."""
     stripped = (value or "").strip()
     return None if stripped.lower() in _MISSING else stripped
+
+
+def clean_label(value: str | None) -> str | None:
+    """Return a label in its one spelling: 1 for 1.0 and true, 0 for 0.0 and false.
+
+    The same column comes as whole numbers, floats or booleans, depending on what wrote the table.
+    """
+    text = clean_text(value)
+    if text is None:
+        return None
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else _TRUTH_VALUES.get(text.lower(), text)
+
+
+def parse_text(value: str | None, *, where: str) -> str | None:
+    """Read a text as it is; see `clean_text`.
+
+    Args:
+        value: Cell of the table.
+        where: Not used; every parser takes it.
+    """
+    del where
+    return clean_text(value)
+
+
+def parse_modality(value: str | None, *, where: str) -> str | None:
+    """Read a modality such as "cfp" or "oct", in lower case.
+
+    Args:
+        value: Cell of the table.
+        where: Not used; every parser takes it.
+    """
+    text = parse_text(value, where=where)
+    return text.lower() if text else None
 
 
 def parse_eye(value: str | None, *, where: str) -> Eye | None:
@@ -136,15 +175,11 @@ def parse_age(value: str | None, *, where: str) -> float | None:
     text = clean_text(value)
     if text is None:
         return None
-    try:
-        age = float(text)
-    except ValueError:
-        age = math.nan
-    if not 0 <= age <= MAX_AGE_YEARS:
+    if not _AGE.fullmatch(text) or float(text) > MAX_AGE_YEARS:
         raise CohortError(
             "unusable age",
             where=where,
             got=repr(text),
             expected=f"years from 0 to {MAX_AGE_YEARS} or an empty cell",
         )
-    return age
+    return float(text)

@@ -1,31 +1,22 @@
 """Read an archive table, CSV or Parquet, into records.
 
-Required columns: image_path, patient_id. Optional: exam_id, eye, age, sex, ethnicity, device,
-site, captured_on, quality, modality and any label_*. Other columns are dropped unless named:
-what is not asked for cannot leak.
+The columns are those of `columns`. Others are dropped unless named: what is not asked for cannot
+leak.
 """
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from retfm_dist.cohort.records import ImageRecord, clean_text, parse_age, parse_eye, parse_sex
-from retfm_dist.errors import CohortError
-
-REQUIRED_COLUMNS = ("image_path", "patient_id")
-OPTIONAL_COLUMNS = (
-    "exam_id",
-    "eye",
-    "age",
-    "sex",
-    "ethnicity",
-    "device",
-    "site",
-    "captured_on",
-    "quality",
-    "modality",
+from retfm_dist.cohort.columns import (
+    ARCHIVE_COLUMNS,
+    LABEL_PREFIX,
+    OPTIONAL_COLUMNS,
+    PRIVATE_COLUMNS,
+    REQUIRED_COLUMNS,
 )
-LABEL_PREFIX = "label_"
+from retfm_dist.cohort.records import ImageRecord, clean_label, clean_text
+from retfm_dist.errors import CohortError
 
 Cells = Mapping[str, str | None]
 
@@ -76,7 +67,7 @@ def _read_csv(path: Path) -> tuple[list[str], Iterator[Cells]]:
             lines = [line for line in reader if line]
         except (csv.Error, UnicodeDecodeError) as error:
             raise CohortError(
-                "this is no readable CSV", where=f"{path}: line {reader.line_num + 1}", got=error
+                "not a readable CSV file", where=f"{path}: line {reader.line_num + 1}", got=error
             ) from error
     columns = [column.strip() for column in lines[0]] if lines else []
     for row, line in enumerate(lines[1:], start=1):
@@ -99,7 +90,7 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[Cells]]:
     try:
         table = pyarrow.parquet.read_table(path)
     except pyarrow.ArrowException as error:
-        raise CohortError("this is no readable Parquet file", where=path, got=error) from error
+        raise CohortError("not a readable Parquet file", where=path, got=error) from error
     for name in REQUIRED_COLUMNS:
         if name in table.column_names and pyarrow.types.is_floating(table.schema.field(name).type):
             raise CohortError(
@@ -113,7 +104,17 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[Cells]]:
 
 
 def _as_text(value: object) -> str | None:
-    return None if value is None else str(value)
+    """Return a Parquet value as a CSV would hold it.
+
+    pandas stores a column of whole numbers with gaps as floats, and 1.0 there is 1 in a CSV.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
 
 
 def _has_semicolons(columns: Sequence[str]) -> bool:
@@ -135,7 +136,7 @@ def _choose_labels(path: Path, columns: Sequence[str], keep_columns: Sequence[st
                 expected=f"a column {name}",
                 hint="separate the columns by commas" if _has_semicolons(columns) else None,
             )
-    private = sorted(set(keep_columns) & {*REQUIRED_COLUMNS, "exam_id", "captured_on"})
+    private = sorted(set(keep_columns) & set(PRIVATE_COLUMNS))
     if private:
         raise CohortError(
             "this column identifies people and is never kept",
@@ -157,29 +158,21 @@ def _parse_row(cells: Cells, labels: Sequence[str], *, path: Path, row: int) -> 
     def where(column: str) -> str:
         return f"{path}: row {row}, column {column}"
 
-    required = {name: clean_text(cells[name]) for name in REQUIRED_COLUMNS}
-    for name, value in required.items():
-        if value is None:
+    for name in REQUIRED_COLUMNS:
+        if clean_text(cells[name]) is None:
             raise CohortError(
                 "the value is missing", where=where(name), expected="a value in every row"
             )
-    modality = clean_text(cells.get("modality"))
-    return ImageRecord(
-        row=row,
-        image_path=str(required["image_path"]),
-        patient_id=str(required["patient_id"]),
-        exam_id=clean_text(cells.get("exam_id")),
-        eye=parse_eye(cells.get("eye"), where=where("eye")),
-        age=parse_age(cells.get("age"), where=where("age")),
-        sex=parse_sex(cells.get("sex"), where=where("sex")),
-        ethnicity=clean_text(cells.get("ethnicity")),
-        device=clean_text(cells.get("device")),
-        site=clean_text(cells.get("site")),
-        captured_on=clean_text(cells.get("captured_on")),
-        quality=clean_text(cells.get("quality")),
-        modality=modality.lower() if modality else None,
-        labels={name: clean_text(cells[name]) for name in labels},
-    )
+    values = {
+        column.name: column.parse(cells.get(column.name), where=where(column.name))
+        for column in ARCHIVE_COLUMNS
+    }
+    return ImageRecord(row=row, labels={n: _parse_label(n, cells) for n in labels}, **values)
+
+
+def _parse_label(name: str, cells: Cells) -> str | None:
+    """Return a label in its one spelling, and a column kept by name as it is."""
+    return clean_label(cells[name]) if name.startswith(LABEL_PREFIX) else clean_text(cells[name])
 
 
 def _check_unique(path: Path, records: Sequence[ImageRecord]) -> None:

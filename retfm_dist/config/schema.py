@@ -90,7 +90,10 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """The masked autoencoder; the names are those of `MaskedAutoencoder`."""
+    """Dimensions and mask of the masked autoencoder.
+
+    Source: He et al. 2022, arXiv:2111.06377, whose code uses the same names.
+    """
 
     img_size: Positive
     """Side of the square input, px."""
@@ -131,16 +134,30 @@ class ModelConfig(Section):
                 raise ValueError(
                     f"{width} {getattr(self, width)} is not a multiple of 4 (2-D sine tables)"
                 )
-        if int(self.num_patches * (1 - self.mask_ratio)) < 1:
+        if not 0 < self.num_kept < self.num_patches:
             raise ValueError(
-                f"mask_ratio {self.mask_ratio} leaves no patch of {self.num_patches} visible"
+                f"mask_ratio {self.mask_ratio} keeps {self.num_kept} of {self.num_patches} "
+                "patches; at least one must be kept and one removed"
             )
         return self
 
     @property
+    def grid_size(self) -> int:
+        """Patches per side of an image."""
+        return self.img_size // self.patch_size
+
+    @property
     def num_patches(self) -> int:
         """Number of patches per image, L."""
-        return (self.img_size // self.patch_size) ** 2
+        return self.grid_size**2
+
+    @property
+    def num_kept(self) -> int:
+        """Patches per image that the encoder sees, K = floor(L * (1 - mask_ratio)).
+
+        In floating point, as published: 49 of 196 at 0.75.
+        """
+        return int(self.num_patches * (1 - self.mask_ratio))
 
 
 class OptimizerConfig(Section):

@@ -10,17 +10,17 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from retfm_dist.cohort.records import clean_text
+from retfm_dist.cohort.records import clean_label
 from retfm_dist.config.schema import Fraction, Positive, Section
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 """Lower case name that is also used as a file name."""
-Cell = str | int | float
-"""A value of a table; a number equals every spelling of it, such as 1 and 1.0."""
+Cell = bool | str | int | float
+"""A value of a table; 1, 1.0 and true are the same, however the table writes them."""
 
 
-class ExportArm(Section):
-    """An encoder to judge."""
+class ExportModelConfig(Section):
+    """A pre-trained encoder."""
 
     kind: Literal["export"]
     id: Id
@@ -28,10 +28,11 @@ class ExportArm(Section):
     path: Path
     """Export directory, or the .pth or .safetensors file of a MAE or RETFound state dict."""
     num_heads: Positive | None = None
-    """Attention heads; needed only for a file whose width is not that of ViT-S, B, L or H."""
+    """Attention heads, for a weights file that does not state them; exports and the checkpoints of
+    MAE's own training do."""
 
 
-class RandomInitArm(Section):
+class RandomInitModelConfig(Section):
     """Control: the same architecture with the weights that pre-training starts from."""
 
     kind: Literal["random_init"]
@@ -43,7 +44,7 @@ class RandomInitArm(Section):
     """Seed of the weights."""
 
 
-class HandcraftedArm(Section):
+class HandcraftedModelConfig(Section):
     """Floor: simple statistics of color and texture, no learning."""
 
     kind: Literal["handcrafted"]
@@ -51,7 +52,9 @@ class HandcraftedArm(Section):
     """Name in tables and files."""
 
 
-ModelArm = Annotated[ExportArm | RandomInitArm | HandcraftedArm, Field(discriminator="kind")]
+ModelConfig = Annotated[
+    ExportModelConfig | RandomInitModelConfig | HandcraftedModelConfig, Field(discriminator="kind")
+]
 
 
 class TableConfig(Section):
@@ -86,12 +89,15 @@ class LabelConfig(Section):
 
     @model_validator(mode="after")
     def _values_are_usable(self) -> Self:
-        shared = {str(value) for value in self.positive} & {str(value) for value in self.negative}
-        if shared:
-            raise ValueError(f"{sorted(shared)} stand under both positive and negative")
-        lost = [v for v in (*self.positive, *self.negative) if clean_text(str(v)) is None]
-        if lost:
+        positive, negative = (
+            {clean_label(str(value)) for value in values}
+            for values in (self.positive, self.negative)
+        )
+        if None in positive | negative:
+            lost = [v for v in (*self.positive, *self.negative) if clean_label(str(v)) is None]
             raise ValueError(f"{lost} mean a missing value in a table; name the label otherwise")
+        if shared := sorted(map(str, positive & negative)):
+            raise ValueError(f"{shared} are both positive and negative")
         return self
 
 
@@ -185,8 +191,8 @@ class EvaluateConfig(Section):
     """Seed of folds and resampling."""
     out: Path
     """Output directory: feature cache, predictions, metrics and report."""
-    models: Annotated[tuple[ModelArm, ...], Field(min_length=1)]
-    """Encoders and control arms."""
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    """Models to judge: exported ones, and controls."""
     tables: Annotated[dict[Id, TableConfig], Field(min_length=1)]
     """Data sets by name."""
     tasks: Annotated[tuple[TaskConfig, ...], Field(min_length=1)]
@@ -210,12 +216,12 @@ class EvaluateConfig(Section):
         ):
             repeated = sorted({name for name in ids if ids.count(name) > 1})
             if repeated:
-                raise ValueError(f"{what}: the ids {repeated} stand twice")
-        exports = {model.id for model in self.models if isinstance(model, ExportArm)}
+                raise ValueError(f"{what}: duplicate ids {repeated}")
+        exports = {model.id for model in self.models if isinstance(model, ExportModelConfig)}
         for model in self.models:
-            if isinstance(model, RandomInitArm) and model.like not in exports:
+            if isinstance(model, RandomInitModelConfig) and model.like not in exports:
                 raise ValueError(
-                    f"models: {model.id} is like {model.like!r}, which is none of the exports "
+                    f"models: {model.id} is like {model.like!r}, expected one of the exports "
                     f"{sorted(exports)}"
                 )
         for task in self.tasks:
@@ -225,8 +231,3 @@ class EvaluateConfig(Section):
                     f"{sorted(self.tables)}"
                 )
         return self
-
-    def protocol_ids(self) -> tuple[str, ...]:
-        """Return the names of all protocols, in the order of the report."""
-        knn = [f"knn_{k}" for k in self.protocols.knn.k] if self.protocols.knn else []
-        return (*knn, *(["linear"] if self.protocols.linear else []))

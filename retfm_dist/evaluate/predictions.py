@@ -2,9 +2,10 @@
 
     predictions/MODEL/TASK/PROTOCOL.parquet
 
-Columns: image_id (start of the image's sha256), patient_id (pseudonym), y (1 = positive), p_0, p_1
-(probabilities of the classes), fold. The file's metadata holds model, task, protocol and the facts
-of the fits under the key "retfm".
+Columns: uid (16 hex digits: the first 64 bits of the file's sha256, as in the keys of a shard set),
+subject_id (pseudonym of the patient), y (1 = positive), p_0, p_1 (probabilities of the classes),
+fold. The file's metadata holds model, task, protocol and the facts of the fits under the key
+"retfm".
 """
 
 import json
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 from retfm_dist.durable import open_atomic
 from retfm_dist.errors import EvaluateError
 
-IMAGE_ID_CHARACTERS = 16
+_UID_CHARACTERS = 16
 _METADATA_KEY = b"retfm"
-_COLUMNS = ("image_id", "patient_id", "y", "p_0", "p_1", "fold")
+_COLUMNS = ("uid", "subject_id", "y", "p_0", "p_1", "fold")
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Predictions:
         model: Id of the model.
         task: Id of the task.
         protocol: Id of the protocol.
-        image_ids: [N] start of each image's sha256.
-        patient_ids: [N] pseudonyms.
+        uids: [N] uid of each image, 16 hex digits.
+        subject_ids: [N] pseudonym of each image's patient.
         labels: [N] 1 = positive, 0 = negative.
         scores: [N] probability of the positive class.
         folds: [N] fold in which the image was predicted.
@@ -44,12 +45,17 @@ class Predictions:
     model: str
     task: str
     protocol: str
-    image_ids: NDArray
-    patient_ids: NDArray
+    uids: NDArray
+    subject_ids: NDArray
     labels: NDArray
     scores: NDArray[np.float64]
     folds: NDArray
     fits: tuple[dict[str, Any], ...]
+
+
+def uid_of(sha256: str) -> str:
+    """Return the uid of an image file with this hex sha256."""
+    return sha256[:_UID_CHARACTERS]
 
 
 def predictions_path(out_dir: Path, *, model: str, task: str, protocol: str) -> Path:
@@ -67,8 +73,8 @@ def write_predictions(out_dir: Path, predictions: Predictions) -> None:
     }
     table = pyarrow.table(
         {
-            "image_id": predictions.image_ids.tolist(),
-            "patient_id": predictions.patient_ids.tolist(),
+            "uid": predictions.uids.tolist(),
+            "subject_id": predictions.subject_ids.tolist(),
             "y": pyarrow.array(predictions.labels, pyarrow.int8()),
             "p_0": 1.0 - predictions.scores,
             "p_1": predictions.scores,
@@ -89,8 +95,8 @@ def read_predictions(path: Path) -> Predictions:
     """Read one combination's predictions and check them.
 
     Raises:
-        EvaluateError: The file is missing or damaged, lacks a column, or holds a number that is
-            no probability.
+        EvaluateError: The file is missing or damaged, lacks a column, or holds a probability
+            outside [0, 1].
     """
     try:
         table = pyarrow.parquet.ParquetFile(path).read()
@@ -106,7 +112,7 @@ def read_predictions(path: Path) -> Predictions:
     outside = ~((scores >= 0) & (scores <= 1))
     if outside.any():
         raise EvaluateError(
-            "p_1 is no probability",
+            "p_1 is not in [0, 1]",
             where=f"{path}, row {np.flatnonzero(outside)[0] + 1}",
             got=scores[outside][0],
         )
@@ -114,8 +120,8 @@ def read_predictions(path: Path) -> Predictions:
         model=facts["model"],
         task=facts["task"],
         protocol=facts["protocol"],
-        image_ids=columns["image_id"],
-        patient_ids=columns["patient_id"],
+        uids=columns["uid"],
+        subject_ids=columns["subject_id"],
         labels=columns["y"].astype(np.int64),
         scores=scores,
         folds=columns["fold"].astype(np.int64),

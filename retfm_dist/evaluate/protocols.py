@@ -4,7 +4,7 @@ Every image is predicted once, by a fit that saw no image of its patient.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,29 @@ _TOLERANCE = 1e-6
 _KNN_BLOCK = 512
 """Test images compared with all training images at once."""
 
-Fit = Callable[[FloatArray, NDArray, NDArray, FloatArray], tuple[FloatArray, dict[str, Any]]]
-"""(training features, labels, patients, test features) -> test scores, facts of the fit."""
+Fit = Callable[[FloatArray, NDArray, NDArray, FloatArray, str], tuple[FloatArray, dict[str, Any]]]
+"""(training features, labels, patients, test features, where) -> test scores, facts of the fit;
+`where` is for messages."""
 
 
 @dataclass(frozen=True)
-class OutOfFold:
-    """Predictions of a cross-validation.
+class Protocol:
+    """A way to turn frozen features into predictions.
+
+    Attributes:
+        id: Name in tables and files.
+        title: Name for people.
+        fit: Fits on the training images and scores the test images.
+    """
+
+    id: str
+    title: str
+    fit: Fit
+
+
+@dataclass(frozen=True)
+class OutOfFoldScores:
+    """Result of a cross-validation.
 
     Attributes:
         scores: [N] probability of the positive class.
@@ -76,8 +92,14 @@ def split_folds(
 
 
 def cross_validate(
-    features: FloatArray, labels: NDArray, patients: NDArray, folds: NDArray, *, fit: Fit
-) -> OutOfFold:
+    features: FloatArray,
+    labels: NDArray,
+    patients: NDArray,
+    folds: NDArray,
+    *,
+    fit: Fit,
+    where: str,
+) -> OutOfFoldScores:
     """Predict each fold with a fit on all the others.
 
     Args:
@@ -85,33 +107,43 @@ def cross_validate(
         labels: [N] 1 = positive, 0 = negative.
         patients: [N] codes.
         folds: [N] from `split_folds`.
-        fit: The protocol.
+        fit: A protocol's.
+        where: Task, for messages.
     """
     scores = np.empty(len(labels), np.float64)
     fits = []
     for fold in range(int(folds.max()) + 1):
         test = folds == fold
-        scores[test], facts = fit(features[~test], labels[~test], patients[~test], features[test])
+        scores[test], facts = fit(
+            features[~test], labels[~test], patients[~test], features[test], where
+        )
         fits.append(facts)
-    return OutOfFold(scores, folds, tuple(fits))
+    return OutOfFoldScores(scores, folds, tuple(fits))
 
 
-def build_protocols(config: EvaluateConfig, *, where: str) -> Iterator[tuple[str, Fit]]:
-    """Yield the name and the fit of each protocol, in the order of `config.protocol_ids()`."""
+def build_protocols(config: EvaluateConfig) -> tuple[Protocol, ...]:
+    """Return the protocols of an evaluation, in the order of the report."""
     knn, linear = config.protocols.knn, config.protocols.linear
+    protocols = []
     for k in knn.k if knn else ():
-        yield f"knn_{k}", _knn_fit(k, knn.temperature if knn else 1.0, where=where)
+        fit = _knn_fit(k, knn.temperature if knn else 1.0)
+        protocols.append(Protocol(id=f"knn_{k}", title=f"kNN, k = {k}", fit=fit))
     if linear:
-        yield "linear", _linear_fit(linear, seed=config.seed, where=where)
+        fit = _linear_fit(linear, seed=config.seed)
+        protocols.append(Protocol(id="linear", title="linear probe", fit=fit))
+    return tuple(protocols)
 
 
-def _knn_fit(k: int, temperature: float, *, where: str) -> Fit:
+def _knn_fit(k: int, temperature: float) -> Fit:
     def fit(
-        train: FloatArray, labels: NDArray, patients: NDArray, test: FloatArray
+        train: FloatArray, labels: NDArray, patients: NDArray, test: FloatArray, where: str
     ) -> tuple[FloatArray, dict[str, Any]]:
         if k > len(train):
             raise EvaluateError(
-                "more neighbors than training images", where=where, got=k, expected=len(train)
+                "more neighbors than training images",
+                where=where,
+                got=k,
+                expected=f"at most {len(train)}",
             )
         return knn_scores(train, labels, test, k=k, temperature=temperature), {}
 
@@ -156,9 +188,9 @@ def _unit_rows(features: FloatArray) -> FloatArray:
     return features / np.where(norms > 0, norms, 1.0)
 
 
-def _linear_fit(config: LinearConfig, *, seed: int, where: str) -> Fit:
+def _linear_fit(config: LinearConfig, *, seed: int) -> Fit:
     def fit(
-        train: FloatArray, labels: NDArray, patients: NDArray, test: FloatArray
+        train: FloatArray, labels: NDArray, patients: NDArray, test: FloatArray, where: str
     ) -> tuple[FloatArray, dict[str, Any]]:
         c = choose_c(train, labels, patients, config=config, seed=seed, where=where)
         scores, converged = linear_scores(train, labels, test, c_grid=[c])

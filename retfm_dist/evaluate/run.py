@@ -5,7 +5,7 @@
         environment.json   versions and device
         samples.json       per task: flow from table to analysis, counts, subgroups
         models.json        per model: architecture, provenance, sha256 of the weights
-        features/          cache, see `features`
+        features/          cache, see `encode.cache`
         predictions/       source of truth, see `predictions`
         pictures/          example photographs, only when asked for
         metrics.json       every number, computed from predictions/
@@ -19,41 +19,53 @@ import logging
 import platform
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-import retfm_dist
 from retfm_dist.cohort.pseudonym import assign_pseudonyms, load_salt
 from retfm_dist.config.load import config_hash, to_yaml
 from retfm_dist.console import track
 from retfm_dist.durable import staged_directory, write_json, write_text
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import EvaluateConfig
-from retfm_dist.evaluate.encode.features import FeatureSet, compute_features
-from retfm_dist.evaluate.encode.models import Arm, build_arms, choose_device
-from retfm_dist.evaluate.predictions import IMAGE_ID_CHARACTERS, Predictions, write_predictions
+from retfm_dist.evaluate.encode.features import EncodedImages, encode_images
+from retfm_dist.evaluate.encode.models import Model, build_models, choose_device
+from retfm_dist.evaluate.predictions import Predictions, uid_of, write_predictions
 from retfm_dist.evaluate.protocols import build_protocols, cross_validate, split_folds
 from retfm_dist.evaluate.report.examples import write_examples
 from retfm_dist.evaluate.report.render import render
 from retfm_dist.evaluate.samples import (
     TaskSamples,
-    check_classes,
     describe_samples,
-    drop_copies,
     drop_missing,
-    drop_unreadable,
-    hash_images,
+    drop_unusable,
+    list_photographs,
     read_tasks,
 )
+from retfm_dist.versions import software_versions
 
 logger = logging.getLogger(__name__)
 
-Ready = tuple[TaskSamples, Mapping[int, str], FeatureSet]
-"""A task's usable samples, the sha256 of their images by row, and the features by sha256."""
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """A task whose photographs have been encoded.
+
+    Attributes:
+        samples: Its usable samples.
+        encoded: Features and digests of its table's photographs.
+        folds: [N] fold of each sample.
+    """
+
+    samples: TaskSamples
+    encoded: EncodedImages
+    folds: NDArray
+
 
 _CACHE = "features"
 _NEW = ".new"
@@ -83,40 +95,25 @@ def run_evaluation(config: EvaluateConfig) -> Path:
     Raises:
         RetfmError: Something the config names is missing, damaged or not enough.
     """
-    tasks = read_tasks(config)
-    arms = build_arms(config)
+    selected = read_tasks(config)
+    models = build_models(config)
     salt = load_salt(config.salt) if config.salt else secrets.token_bytes(32)
-    out_dir = config.out
-    _check_is_ours(out_dir)
-    ready = []
-    for name in config.tables:
-        ready += _prepare_table(name, [t for t in tasks if t.task.table == name], arms, config)
-    shutil.rmtree(out_dir / _NEW, ignore_errors=True)
-    with staged_directory(out_dir / _NEW) as new_dir:
-        _write_results(new_dir, config, arms, ready, salt=salt)
-    _replace_results(out_dir)
-    return out_dir / "report.html"
-
-
-def _write_results(
-    new_dir: Path,
-    config: EvaluateConfig,
-    arms: Sequence[Arm],
-    ready: Sequence[Ready],
-    *,
-    salt: bytes,
-) -> None:
-    """Write everything but the cache of features into an empty directory."""
-    write_json(new_dir / "models.json", [describe_arm(arm) for arm in arms])
-    write_text(new_dir / "config.yaml", to_yaml(config))
-    write_json(new_dir / "environment.json", _describe_environment(config))
-    write_json(new_dir / "samples.json", [describe_samples(samples) for samples, _, _ in ready])
-    for part in ready:
-        for predictions in _predict(*part, arms=arms, config=config, salt=salt):
-            write_predictions(new_dir, predictions)
-    if config.report.pictures:
-        write_examples(new_dir, config, [(samples, digests) for samples, digests, _ in ready])
-    render(new_dir)
+    _check_is_ours(config.out)
+    tasks = _prepare_tasks(selected, models, config)
+    shutil.rmtree(config.out / _NEW, ignore_errors=True)
+    with staged_directory(config.out / _NEW) as new_dir:
+        write_json(new_dir / "models.json", [describe_model(model) for model in models])
+        write_text(new_dir / "config.yaml", to_yaml(config))
+        write_json(new_dir / "environment.json", _describe_environment(config))
+        write_json(new_dir / "samples.json", [describe_samples(task.samples) for task in tasks])
+        for task in tasks:
+            for predictions in _predict(task, models=models, config=config, salt=salt):
+                write_predictions(new_dir, predictions)
+        if config.report.pictures:
+            write_examples(new_dir, config, [task.samples for task in tasks])
+        render(new_dir)
+    _replace_results(config.out)
+    return config.out / "report.html"
 
 
 def validate(config: EvaluateConfig) -> dict[str, Any]:
@@ -128,90 +125,75 @@ def validate(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         RetfmError: Something the config names is missing, damaged or not enough.
     """
-    selected, tasks = read_tasks(config), []
-    for name, table in config.tables.items():
-        wanted = [samples for samples in selected if samples.task.table == name]
-        digests = hash_images(wanted, table, num_threads=config.compute.decode_threads)
-        for samples in wanted:
-            left = drop_missing(samples, digests, max_bad_ratio=table.max_bad_ratio)
-            tasks.append(_check_enough(drop_copies(left, digests), config))
+    tasks = _prepare_tasks(read_tasks(config), [], config)
     return {
-        "tasks": [describe_samples(samples) for samples in tasks],
-        "models": [describe_arm(arm) for arm in build_arms(config)],
+        "tasks": [describe_samples(task.samples) for task in tasks],
+        "models": [describe_model(model) for model in build_models(config)],
     }
 
 
-def describe_arm(arm: Arm) -> dict[str, Any]:
+def describe_model(model: Model) -> dict[str, Any]:
     """Return what the report says about a model."""
-    return {"id": arm.id, "kind": arm.kind, "identity": arm.identity, **arm.facts}
+    return {"id": model.id, "kind": model.kind, "identity": model.identity, **model.facts}
 
 
-def _prepare_table(
-    name: str, tasks: Sequence[TaskSamples], arms: Sequence[Arm], config: EvaluateConfig
-) -> list[Ready]:
-    """Find the images of a table's tasks, compute their features, and drop what is unusable."""
-    table = config.tables[name]
-    digests = hash_images(tasks, table, num_threads=config.compute.decode_threads)
-    found = [drop_missing(s, digests, max_bad_ratio=table.max_bad_ratio) for s in tasks]
-    paths = {
-        digests[record.row]: table.images / record.image_path
-        for samples in found
-        for record in samples.records
-    }
-    features = compute_features(paths, arms, cache_dir=config.out / _CACHE, compute=config.compute)
-    ready = []
-    for samples in found:
-        left = drop_unreadable(samples, digests, features.bad, max_bad_ratio=table.max_bad_ratio)
-        left = _check_enough(drop_copies(left, digests), config)
-        ready.append((left, digests, features))
-    return ready
+def _prepare_tasks(
+    tasks: Sequence[TaskSamples], models: Sequence[Model], config: EvaluateConfig
+) -> list[PreparedTask]:
+    """Read the photographs of every table once, encode them, and drop what is unusable.
 
-
-def _check_enough(samples: TaskSamples, config: EvaluateConfig) -> TaskSamples:
-    """Refuse samples that cannot be split into the folds asked for."""
-    check_classes(samples)
-    _folds(samples, config)
-    return samples
-
-
-def _folds(samples: TaskSamples, config: EvaluateConfig) -> np.ndarray:
-    return split_folds(
-        samples.labels,
-        samples.patients(),
-        num_folds=config.folds,
-        seed=config.seed,
-        where=f"task {samples.task.id}",
-    )
+    Without models, photographs are hashed only.
+    """
+    prepared = []
+    for name, table in config.tables.items():
+        found = [drop_missing(task, table) for task in tasks if task.task.table == name]
+        encoded = encode_images(
+            list_photographs(found, table),
+            models,
+            cache_dir=config.out / _CACHE,
+            compute=config.compute,
+        )
+        for task in found:
+            samples = drop_unusable(task, encoded, max_bad_ratio=table.max_bad_ratio)
+            folds = split_folds(
+                samples.labels,
+                samples.patients(),
+                num_folds=config.folds,
+                seed=config.seed,
+                where=f"task {samples.task.id}",
+            )
+            prepared.append(PreparedTask(samples, encoded, folds))
+    return prepared
 
 
 def _predict(
-    samples: TaskSamples,
-    digests: Mapping[int, str],
-    features: FeatureSet,
-    *,
-    arms: Sequence[Arm],
-    config: EvaluateConfig,
-    salt: bytes,
+    prepared: PreparedTask, *, models: Sequence[Model], config: EvaluateConfig, salt: bytes
 ) -> list[Predictions]:
     """Predict one task with every model under every protocol, on the same folds."""
-    task = samples.task.id
-    images = [digests[record.row] for record in samples.records]
+    samples, where = prepared.samples, f"task {prepared.samples.task.id}"
+    digests = [prepared.encoded.digests[record.row] for record in samples.records]
     pseudonyms = assign_pseudonyms({record.patient_id for record in samples.records}, salt)
-    folds, patients = _folds(samples, config), samples.patients()
     results = []
-    for arm in track(arms, description=task, total=len(arms)):
-        matrix = features.matrix(arm.id, images)
-        if not np.isfinite(matrix).all():
-            raise EvaluateError("features are not finite", where=f"model {arm.id}, task {task}")
-        for protocol, fit in build_protocols(config, where=f"task {task}"):
-            outcome = cross_validate(matrix, samples.labels, patients, folds, fit=fit)
+    for model in track(models, description=samples.task.id, total=len(models)):
+        features = prepared.encoded.matrix(model.id, digests)
+        if not np.isfinite(features).all():
+            raise EvaluateError("features are not finite", where=f"model {model.id}, {where}")
+        for protocol in build_protocols(config):
+            outcome = cross_validate(
+                features,
+                samples.labels,
+                samples.patients(),
+                prepared.folds,
+                fit=protocol.fit,
+                where=where,
+            )
             results.append(
                 Predictions(
-                    model=arm.id,
-                    task=task,
-                    protocol=protocol,
-                    image_ids=np.array([image[:IMAGE_ID_CHARACTERS] for image in images]),
-                    patient_ids=np.array([pseudonyms[r.patient_id] for r in samples.records]),
+                    model=model.id,
+                    task=samples.task.id,
+                    protocol=protocol.id,
+                    uids=np.array([uid_of(digest) for digest in digests]),
+                    subject_ids=np.array([pseudonyms[r.patient_id] for r in samples.records]),
                     labels=samples.labels,
                     scores=outcome.scores,
                     folds=outcome.folds,
@@ -256,8 +238,5 @@ def _describe_environment(config: EvaluateConfig) -> dict[str, Any]:
         "config_hash": config_hash(config),
         "device": choose_device(config.compute.device).type,
         "python": platform.python_version(),
-        "versions": {
-            "retfm_dist": retfm_dist.__version__,
-            **{name: version(name) for name in _LIBRARIES},
-        },
+        "versions": software_versions(*_LIBRARIES),
     }

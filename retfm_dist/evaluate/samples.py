@@ -5,9 +5,7 @@ that is neither positive nor negative; image file missing; image unreadable; exa
 image. Copies that contradict each other in label or patient all leave.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,20 +13,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retfm_dist.cohort.composition import GROUPINGS, MISSING, age_band, group_order
-from retfm_dist.cohort.records import ImageRecord
-from retfm_dist.cohort.table import OPTIONAL_COLUMNS, read_archive_table
+from retfm_dist.cohort.columns import OPTIONAL_COLUMNS
+from retfm_dist.cohort.composition import GROUPINGS, MISSING, group_of, group_order
+from retfm_dist.cohort.records import ImageRecord, clean_label
+from retfm_dist.cohort.table import read_archive_table
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import Cell, EvaluateConfig, TableConfig, TaskConfig
-from retfm_dist.evaluate.encode.features import read_file
+from retfm_dist.evaluate.encode.features import EncodedImages, Photograph
 from retfm_dist.statistics.bootstrap import code_patients, count_patients
 
 _ROWS_SHOWN = 8
 
 
 @dataclass(frozen=True)
-class Step:
-    """One step of the flow from table to analysis.
+class Exclusion:
+    """Rows that left on the way from table to analysis.
 
     Attributes:
         reason: Why rows left.
@@ -48,14 +47,14 @@ class TaskSamples:
         num_rows: Rows of its table.
         records: [N] rows in the order of the table.
         labels: [N] 1 = positive, 0 = negative.
-        steps: What left so far.
+        exclusions: What left so far, in order.
     """
 
     task: TaskConfig
     num_rows: int
     records: tuple[ImageRecord, ...]
     labels: NDArray
-    steps: tuple[Step, ...]
+    exclusions: tuple[Exclusion, ...]
 
     def patients(self) -> NDArray:
         """Return [N] codes of the patients, 0 .. P-1 in order of first appearance."""
@@ -63,12 +62,12 @@ class TaskSamples:
 
     def keep(self, kept: NDArray, *, reason: str) -> "TaskSamples":
         """Return the samples where `kept` [N] is true, and count the others under `reason`."""
-        step = Step(reason, int((~kept).sum()))
+        exclusion = Exclusion(reason, int((~kept).sum()))
         return replace(
             self,
             records=tuple(record for record, keep in zip(self.records, kept, strict=True) if keep),
             labels=self.labels[kept],
-            steps=(*self.steps, step),
+            exclusions=(*self.exclusions, exclusion),
         )
 
 
@@ -133,65 +132,49 @@ def check_classes(samples: TaskSamples) -> None:
         )
 
 
-def hash_images(
-    tasks: Sequence[TaskSamples], table: TableConfig, *, num_threads: int
-) -> dict[int, str]:
-    """Return the hex sha256 of the image files that exist, by row of the table.
-
-    Args:
-        tasks: Tasks of this table.
-        table: The table.
-        num_threads: Files read at once.
-
-    Raises:
-        EvaluateError: A file is there and cannot be read.
-    """
-    records = {record.row: record for samples in tasks for record in samples.records}
-
-    def digest(record: ImageRecord) -> str | None:
-        path, where = table.images / record.image_path, f"{table.path}, row {record.row}"
-        return hashlib.sha256(read_file(path, where=where)).hexdigest() if path.is_file() else None
-
-    with ThreadPoolExecutor(num_threads) as pool:
-        digests = dict(zip(records, pool.map(digest, records.values()), strict=True))
-    return {row: value for row, value in digests.items() if value is not None}
-
-
-def drop_missing(
-    samples: TaskSamples, digests: Mapping[int, str], *, max_bad_ratio: float
-) -> TaskSamples:
+def drop_missing(samples: TaskSamples, table: TableConfig) -> TaskSamples:
     """Leave out the images without a file, and count them.
 
     Raises:
-        EvaluateError: They are more than `max_bad_ratio` of the task's images.
+        EvaluateError: They are more than `table.max_bad_ratio` of the task's images.
     """
-    kept = np.array([record.row in digests for record in samples.records], bool)
-    _check_bad(samples, kept, what="image files are missing", max_bad_ratio=max_bad_ratio)
+    kept = np.array(
+        [(table.images / record.image_path).is_file() for record in samples.records], bool
+    )
+    _check_bad(samples, kept, what="image files are missing", max_bad_ratio=table.max_bad_ratio)
     return samples.keep(kept, reason="image file missing")
 
 
-def drop_unreadable(
-    samples: TaskSamples,
-    digests: Mapping[int, str],
-    bad: Mapping[str, str],
-    *,
-    max_bad_ratio: float,
+def list_photographs(tasks: Sequence[TaskSamples], table: TableConfig) -> list[Photograph]:
+    """Return the files of all tasks of a table, each once, in the order of the table."""
+    records = {record.row: record for samples in tasks for record in samples.records}
+    return [
+        Photograph(row, table.images / records[row].image_path, f"{table.path}, row {row}")
+        for row in sorted(records)
+    ]
+
+
+def drop_unusable(
+    samples: TaskSamples, encoded: EncodedImages, *, max_bad_ratio: float
 ) -> TaskSamples:
-    """Leave out the images that could not be used, and count them by reason.
+    """Leave out unreadable images and copies, and count them by reason.
 
     Args:
-        samples: The task's images so far.
-        digests: sha256 by row.
-        bad: Reason by sha256.
-        max_bad_ratio: Largest share tolerated.
+        samples: The task's images so far, each with a file.
+        encoded: What encoding them found.
+        max_bad_ratio: Largest share of unreadable images tolerated.
 
     Raises:
-        EvaluateError: They are more than `max_bad_ratio` of the task's images.
+        EvaluateError: More images are unreadable, or what is left lacks a class.
     """
-    reasons = [bad.get(digests[record.row]) for record in samples.records]
-    kept = np.array([reason is None for reason in reasons], bool)
-    _check_bad(samples, kept, what="images are unreadable", max_bad_ratio=max_bad_ratio)
-    return samples.keep(kept, reason="image unreadable or without a field of view")
+    readable = np.array(
+        [encoded.digests[record.row] not in encoded.bad for record in samples.records], bool
+    )
+    _check_bad(samples, readable, what="images are unreadable", max_bad_ratio=max_bad_ratio)
+    samples = samples.keep(readable, reason="image unreadable or without a field of view")
+    samples = drop_copies(samples, encoded.digests)
+    check_classes(samples)
+    return samples
 
 
 def drop_copies(samples: TaskSamples, digests: Mapping[int, str]) -> TaskSamples:
@@ -222,7 +205,8 @@ def describe_samples(samples: TaskSamples) -> dict[str, Any]:
         "title": samples.task.title,
         "num_rows": samples.num_rows,
         "excluded": [
-            {"reason": step.reason, "num_images": step.num_images} for step in samples.steps
+            {"reason": exclusion.reason, "num_images": exclusion.num_images}
+            for exclusion in samples.exclusions
         ],
         "num_images": len(samples.records),
         "num_positive_images": num_positive,
@@ -238,7 +222,7 @@ def _subgroups(samples: TaskSamples, patients: NDArray) -> list[dict[str, Any]]:
     """Count images, patients and positive patients per group of each attribute that is known."""
     rows = []
     for grouping in GROUPINGS:
-        groups = np.array([_group(record, grouping) for record in samples.records], object)
+        groups = np.array([group_of(record, grouping) for record in samples.records], object)
         for group in sorted(set(groups), key=lambda name: group_order((name,))):
             inside = groups == group
             rows.append(
@@ -256,10 +240,6 @@ def _subgroups(samples: TaskSamples, patients: NDArray) -> list[dict[str, Any]]:
     return [row for row in rows if row["attribute"] in known]
 
 
-def _group(record: ImageRecord, grouping: str) -> str:
-    return age_band(record.age) if grouping == "age_band" else getattr(record, grouping) or MISSING
-
-
 def _cell(record: ImageRecord, column: str, *, where: Path, task: TaskConfig) -> str | None:
     """Return one value of a row as text."""
     if column in record.labels:
@@ -271,19 +251,8 @@ def _cell(record: ImageRecord, column: str, *, where: Path, task: TaskConfig) ->
 
 
 def _matches(cell: str | None, values: Sequence[Cell]) -> bool:
-    """Whether a cell is one of the values; numbers are compared as numbers."""
-    if cell is None:
-        return False
-    for value in values:
-        if cell == str(value):
-            return True
-        if not isinstance(value, str):
-            try:
-                if float(cell) == value:
-                    return True
-            except ValueError:
-                continue
-    return False
+    """Whether a cell is one of the values, in whatever spelling."""
+    return cell is not None and clean_label(cell) in {clean_label(str(value)) for value in values}
 
 
 def _check_bad(samples: TaskSamples, kept: NDArray, *, what: str, max_bad_ratio: float) -> None:

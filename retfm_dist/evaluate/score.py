@@ -12,12 +12,12 @@ from retfm_dist.statistics.auroc import (
     auroc,
     auroc_within_folds,
     roc_points,
-    sensitivity_at,
 )
 from retfm_dist.statistics.bootstrap import (
     Interval,
     PatientCounts,
     bootstrap_auroc,
+    bootstrap_sensitivity,
     code_patients,
     count_patients,
     patient_resamples,
@@ -86,7 +86,7 @@ def score_predictions(predictions: Predictions, *, bootstrap: BootstrapConfig, s
 
     All models of a task share the same resamples, whatever their patients are called.
     """
-    patients = code_patients(predictions.patient_ids)
+    patients = code_patients(predictions.subject_ids)
     counts = count_patients(predictions.labels, patients)
     draws = _draws(predictions, bootstrap=bootstrap, seed=seed)
     values = bootstrap_auroc(predictions.labels, predictions.scores, patients, draws)
@@ -113,8 +113,13 @@ def trace_roc(
     if score.interval.low is None:
         return RocCurve(points, rates, None, None)
     draws = _draws(predictions, bootstrap=bootstrap, seed=seed)
-    weights = draws[:, code_patients(predictions.patient_ids)]
-    curves = sensitivity_at(predictions.labels, predictions.scores, weights, rates)
+    curves = bootstrap_sensitivity(
+        predictions.labels,
+        predictions.scores,
+        code_patients(predictions.subject_ids),
+        draws,
+        false_positive_rates=rates,
+    )
     low, high = np.nanquantile(curves, [bootstrap.alpha / 2, 1 - bootstrap.alpha / 2], axis=0)
     return RocCurve(points, rates, low, high)
 
@@ -170,7 +175,7 @@ def _sizes(score: Score) -> dict[str, int]:
 def _draws(predictions: Predictions, *, bootstrap: BootstrapConfig, seed: int) -> np.ndarray:
     return patient_resamples(
         predictions.labels,
-        code_patients(predictions.patient_ids),
+        code_patients(predictions.subject_ids),
         num_resamples=bootstrap.num_resamples,
         seed=seed_for(seed, predictions.task, "auroc"),
     )

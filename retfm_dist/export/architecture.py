@@ -9,6 +9,7 @@ Source: names and shapes of He et al. 2022 (arXiv:2111.06377) as in the released
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,6 @@ from retfm_dist.model.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 
 TIMM_ARCHITECTURE = "vit_large_patch16_224"
 """timm's entry point; every dimension is overridden, so it serves all sizes."""
-
-_BLOCK_PARTS = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
-_KNOWN_HEADS = {384: 6, 768: 12, 1024: 16, 1280: 16}
-"""Attention heads of ViT-S, B, L and H by width; they leave no trace in the weights' shapes."""
 
 
 @dataclass(frozen=True)
@@ -66,33 +63,6 @@ class Preprocessing:
     interpolation: str = "bicubic"
 
 
-def _pair(name: str) -> set[str]:
-    return {f"{name}.weight", f"{name}.bias"}
-
-
-def _block_names(prefix: str, depth: int) -> set[str]:
-    return {
-        name
-        for index in range(depth)
-        for part in _BLOCK_PARTS
-        for name in _pair(f"{prefix}.{index}.{part}")
-    }
-
-
-def encoder_names(depth: int) -> set[str]:
-    """Return the names of an encoder's tensors; 294 for the 24 blocks of ViT-L."""
-    own = {"cls_token", "pos_embed"} | _pair("patch_embed.proj") | _pair("norm")
-    return own | _block_names("blocks", depth)
-
-
-def mae_names(depth: int, decoder_depth: int) -> set[str]:
-    """Return the names of a full MAE's tensors; 398 for ViT-L with its decoder of 8 blocks."""
-    decoder = {"mask_token", "decoder_pos_embed"}
-    for part in ("decoder_embed", "decoder_norm", "decoder_pred"):
-        decoder |= _pair(part)
-    return encoder_names(depth) | decoder | _block_names("decoder_blocks", decoder_depth)
-
-
 def encoder_state(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the encoder's tensors of a MAE state dict, without mask token and decoder."""
     return {
@@ -114,12 +84,9 @@ def timm_config(architecture: Architecture) -> dict[str, Any]:
         "num_classes": 0,
         "num_features": architecture.embed_dim,
         "global_pool": "avg",
-        "model_args": {
-            **asdict(architecture),
-            "num_classes": 0,
-            "global_pool": "avg",
-            "fc_norm": False,
-        },
+        # timm reads global_pool here alone. num_classes stands above alone: Hugging Face passes it
+        # beside these, and the same argument twice is an error.
+        "model_args": {**asdict(architecture), "global_pool": "avg", "fc_norm": False},
         "pretrained_cfg": {
             "tag": "retfm_dist",
             "num_classes": 0,
@@ -137,47 +104,77 @@ def timm_config(architecture: Architecture) -> dict[str, Any]:
 
 def build_encoder(architecture: Architecture) -> VisionTransformer:
     """Return a timm encoder of these dimensions with random weights, as `timm_config` says."""
+    config = timm_config(architecture)
     model = timm.create_model(
-        TIMM_ARCHITECTURE, pretrained=False, **timm_config(architecture)["model_args"]
+        config["architecture"],
+        pretrained=False,
+        num_classes=config["num_classes"],
+        **config["model_args"],
     )
     assert isinstance(model, VisionTransformer)
     return model
 
 
 def architecture_of(
-    state: Mapping[str, torch.Tensor], *, num_heads: int | None, where: Path
+    state: Mapping[str, torch.Tensor], *, num_heads: int, where: Path
 ) -> Architecture:
     """Return the dimensions that a state dict's shapes show.
 
     Args:
         state: Encoder tensors under MAE's names.
-        num_heads: Attention heads, which no shape shows; None takes those of ViT-S, B, L or H.
+        num_heads: Attention heads, which no shape shows.
         where: File named in the error.
 
     Raises:
-        ExportError: The names are not MAE's, or the number of heads is unknown.
+        ExportError: The names are not MAE's, a tensor does not have the form of an encoder's, or
+            the heads do not divide the width.
     """
-    for name in ("patch_embed.proj.weight", "pos_embed"):
-        if name not in state:
-            raise ExportError(
-                f"no tensor {name}", where=where, expected="a state dict with MAE's names"
-            )
-    embed_dim, _, patch_size, _ = state["patch_embed.proj.weight"].shape
-    grid = round((state["pos_embed"].shape[1] - 1) ** 0.5)
-    blocks = {int(name.split(".")[1]) for name in state if name.startswith("blocks.")}
-    heads = num_heads or _KNOWN_HEADS.get(embed_dim)
-    if heads is None:
+    patch_embed = _tensor(state, "patch_embed.proj.weight", num_dims=4, where=where)
+    pos_embed = _tensor(state, "pos_embed", num_dims=3, where=where)
+    embed_dim, _, patch_size, _ = patch_embed.shape
+    grid_size = isqrt(max(pos_embed.shape[1] - 1, 0))
+    if grid_size == 0 or grid_size**2 != pos_embed.shape[1] - 1:
         raise ExportError(
-            "the number of attention heads is not in the file",
+            "pos_embed is not that of a square grid of patches and one class token",
             where=where,
-            got=f"width {embed_dim}",
-            expected=f"one of the widths {sorted(_KNOWN_HEADS)}",
-            hint="give num_heads",
+            got=list(pos_embed.shape),
+            expected="[1, 1 + grid * grid, width]",
         )
+    if embed_dim % num_heads:
+        raise ExportError(
+            "the attention heads do not divide the width",
+            where=where,
+            got=f"num_heads {num_heads}, width {embed_dim}",
+            hint="set num_heads to that of the model; ViT-S has 6, B 12, L and H 16",
+        )
+    # A set of numbers, because a damaged file may lack a block in the middle.
+    blocks = {name.split(".")[1] for name in state if name.startswith("blocks.")}
     return Architecture(
-        img_size=grid * patch_size,
+        img_size=grid_size * patch_size,
         patch_size=patch_size,
         embed_dim=embed_dim,
         depth=len(blocks),
-        num_heads=heads,
+        num_heads=num_heads,
     )
+
+
+def _tensor(
+    state: Mapping[str, torch.Tensor], name: str, *, num_dims: int, where: Path
+) -> torch.Tensor:
+    """Return a tensor that the dimensions are read from."""
+    if name not in state:
+        raise ExportError(
+            f"no tensor {name}",
+            where=where,
+            expected="a state dict with the names of MAE's encoder",
+            hint="DINOv2 and CNN checkpoints are not supported",
+        )
+    tensor = state[name]
+    if tensor.ndim != num_dims or 0 in tensor.shape:
+        raise ExportError(
+            f"{name} has another form than in a ViT encoder",
+            where=where,
+            got=list(tensor.shape),
+            expected=f"{num_dims} dimensions",
+        )
+    return tensor

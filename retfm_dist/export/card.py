@@ -5,7 +5,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from retfm_dist.cohort.composition import SMALLEST_CELL, cell_text, hidden_cells
+from retfm_dist.cohort.composition import MISSING
+from retfm_dist.cohort.disclosure import SMALLEST_CELL, printable_groups
 from retfm_dist.config.schema import PretrainConfig
 
 
@@ -28,7 +29,7 @@ def render_card(
         autoescape=False,
         keep_trailing_newline=True,
     )
-    groups = list(_cohort_rows(cohort)) if cohort else []
+    groups = _cohort_rows(cohort) if cohort else []
     return environment.get_template("model_card.md.j2").render(
         config=config, facts=facts, cohort=cohort, groups=groups, smallest_cell=SMALLEST_CELL
     )
@@ -36,18 +37,9 @@ def render_card(
 
 def _cohort_rows(cohort: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return one row per group of every attribute that is known for some patient."""
-    rows = []
-    for attribute, groups in cohort.get("by", {}).items():
-        if {group["group"] for group in groups} == {"missing"}:
-            continue
-        hidden = hidden_cells([group["num_patients"] for group in groups])
-        for group, is_hidden in zip(groups, hidden, strict=True):
-            rows.append(
-                {
-                    "attribute": attribute.replace("_", " "),
-                    "group": group["group"],
-                    "num_images": "-" if is_hidden else f"{group['num_images']:,}",
-                    "num_patients": cell_text(group["num_patients"], is_hidden=is_hidden),
-                }
-            )
-    return rows
+    return [
+        row
+        for attribute, groups in cohort.get("by", {}).items()
+        if {group["group"] for group in groups} != {MISSING}
+        for row in printable_groups(attribute, groups)
+    ]

@@ -5,11 +5,11 @@ another shape is an error that names it. No code in a file is ever run.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
-import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from retfm_dist.durable import sha256_file
@@ -21,129 +21,153 @@ from retfm_dist.export.architecture import (
     build_encoder,
     encoder_state,
 )
-from retfm_dist.model.load import read_state_dict
+from retfm_dist.weights.compare import describe_mismatch, shapes_of
+from retfm_dist.weights.read import WeightsFile, read_weights_file
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 PROVENANCE_NAME = "provenance.json"
 
+_WRITE_ANEW = "write the export anew"
 
-def load_encoder(
-    path: Path, *, num_heads: int | None = None
-) -> tuple[VisionTransformer, Preprocessing]:
-    """Load an encoder in eval mode, in fp32, on the CPU.
 
-    Its output is [B, embed_dim]: the final norm of all tokens, averaged over the patch tokens.
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """An encoder ready to compute features.
+
+    Attributes:
+        model: timm encoder in eval mode, in fp32, on the CPU. Its output is [B, embed_dim]: the
+            final norm of all tokens, averaged over the patch tokens.
+        architecture: Its dimensions.
+        preprocessing: How its input is made.
+        weights_sha256: Hex digest of the file that the weights came from.
+    """
+
+    model: VisionTransformer
+    architecture: Architecture
+    preprocessing: Preprocessing
+    weights_sha256: str
+
+
+def load_encoder(path: Path, *, num_heads: int | None = None) -> LoadedEncoder:
+    """Load an encoder; its weights file is read once.
 
     Args:
         path: Export directory, or a MAE or RETFound state dict (.pth or .safetensors).
-        num_heads: Attention heads of a file whose width is not that of ViT-S, B, L or H; an
-            export directory states its own.
+        num_heads: Attention heads, for a file that does not state them; an export does.
 
     Raises:
         ExportError: Something is missing or does not fit.
         ModelError: The file is damaged or holds no state dict.
     """
-    if path.is_dir():
-        _check_is_export(path)
-        verify_export(path, names=(WEIGHTS_NAME, CONFIG_NAME))
-    state = _read_encoder_state(path)
-    architecture = (
-        _read_config(path)
-        if path.is_dir()
-        else architecture_of(state, num_heads=num_heads, where=path)
-    )
-    model = build_encoder(architecture)
-    _fill(model, state, where=path)
-    return model.eval(), Preprocessing(img_size=architecture.img_size)
-
-
-def read_architecture(path: Path, *, num_heads: int | None = None) -> Architecture:
-    """Return the dimensions of an export directory or of a MAE state dict file.
-
-    Args:
-        path: As for `load_encoder`.
-        num_heads: As for `load_encoder`.
-
-    Raises:
-        ExportError: As `load_encoder`.
-        ModelError: As `load_encoder`.
-    """
-    if path.is_dir():
-        _check_is_export(path)
-        verify_export(path, names=(CONFIG_NAME,))
-        return _read_config(path)
-    return architecture_of(_read_encoder_state(path), num_heads=num_heads, where=path)
-
-
-def weights_path(path: Path) -> Path:
-    """Return the file that holds an encoder's weights: in an export directory, or `path` itself."""
-    return path / WEIGHTS_NAME if path.is_dir() else path
-
-
-def verify_export(export_dir: Path, *, names: Sequence[str] | None = None) -> None:
-    """Check the files of an export directory against the sha256 in its provenance.
-
-    Args:
-        export_dir: The directory.
-        names: Files to check; None is every one.
-
-    Raises:
-        ExportError: A file is missing or differs, or there is no usable provenance.
-    """
-    provenance_path = export_dir / PROVENANCE_NAME
-    if not provenance_path.is_file():
-        raise ExportError(
-            f"no {PROVENANCE_NAME}",
-            where=export_dir,
-            hint="the export is incomplete; write it anew",
-        )
-    try:
-        digests = json.loads(provenance_path.read_text(encoding="utf-8"))["files"]
-        wanted = {name: digests[name] for name in (digests if names is None else names)}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(
-            "damaged provenance", where=provenance_path, hint="write the export anew"
-        ) from error
-    for name, expected in wanted.items():
-        path = export_dir / name
-        if not path.is_file():
-            raise ExportError("file is missing", where=path, hint="write the export anew")
-        if (found := sha256_file(path)) != expected:
-            raise ExportError(
-                "file is damaged or was changed",
-                where=path,
-                got=f"sha256 {found}",
-                expected=expected,
-                hint="write the export anew",
-            )
-
-
-def _read_encoder_state(path: Path) -> dict[str, torch.Tensor]:
-    """Read the encoder's tensors in fp32."""
-    _check_is_export(path)
-    file = weights_path(path)
-    state = encoder_state(read_state_dict(file))
-    return {name: tensor.float() for name, tensor in state.items()}
-
-
-def _check_is_export(path: Path) -> None:
-    """Refuse a path that holds no weights."""
-    if not weights_path(path).is_file():
+    weights_path = path / WEIGHTS_NAME if path.is_dir() else path
+    if not weights_path.is_file():
         raise ExportError(
             "no exported model here",
             where=path,
             expected=WEIGHTS_NAME if path.is_dir() else "an export directory or a .pth file",
             hint="write one with python -m retfm_dist.export RUN_DIR --out EXPORT_DIR",
         )
+    digests = _read_digests(path, (WEIGHTS_NAME, CONFIG_NAME)) if path.is_dir() else {}
+    if digests:
+        _check_digest(path / CONFIG_NAME, sha256_file(path / CONFIG_NAME), digests[CONFIG_NAME])
+    try:
+        weights = read_weights_file(weights_path)
+    except ValueError:
+        if digests:  # Damage that the digest tells of is said in those words.
+            _check_digest(weights_path, sha256_file(weights_path), digests[WEIGHTS_NAME])
+        raise
+    if digests:
+        _check_digest(weights_path, weights.sha256, digests[WEIGHTS_NAME])
+    state = {name: tensor.float() for name, tensor in encoder_state(weights.tensors).items()}
+    if path.is_dir():
+        architecture = _read_config(path, num_heads=num_heads)
+    else:
+        heads = _choose_heads(weights, num_heads, where=path)
+        architecture = architecture_of(state, num_heads=heads, where=path)
+    model = build_encoder(architecture)
+    if mismatch := describe_mismatch(shapes_of(state), shapes_of(model.state_dict())):
+        raise ExportError(
+            "the weights are not those of the encoder",
+            where=path,
+            got=mismatch,
+            expected=f"a ViT of {architecture.depth} blocks of width {architecture.embed_dim}",
+        )
+    model.load_state_dict(state, strict=True)
+    preprocessing = Preprocessing(img_size=architecture.img_size)
+    return LoadedEncoder(model.eval(), architecture, preprocessing, weights.sha256)
 
 
-def _read_config(export_dir: Path) -> Architecture:
+def verify_export(export_dir: Path) -> None:
+    """Check every file of an export directory against the sha256 in its provenance.
+
+    Raises:
+        ExportError: A file is missing or differs, or there is no usable provenance.
+    """
+    for name, expected in _read_digests(export_dir).items():
+        path = export_dir / name
+        if not path.is_file():
+            raise ExportError("file is missing", where=path, hint=_WRITE_ANEW)
+        _check_digest(path, sha256_file(path), expected)
+
+
+def _choose_heads(weights: WeightsFile, num_heads: int | None, *, where: Path) -> int:
+    """Return the number of heads that the file states, else the one given.
+
+    Raises:
+        ExportError: Neither is there, or they contradict each other.
+    """
+    heads = num_heads if weights.num_heads is None else weights.num_heads
+    if heads is None:
+        raise ExportError(
+            "the file does not state the number of attention heads, and no shape shows it",
+            where=where,
+            hint="set num_heads; ViT-S has 6, ViT-B 12, ViT-L and ViT-H 16",
+        )
+    if num_heads not in (None, heads):
+        raise ExportError(
+            "num_heads contradicts the file",
+            where=where,
+            got=num_heads,
+            expected=f"{heads}, as the file states",
+            hint="leave num_heads out",
+        )
+    return heads
+
+
+def _read_digests(export_dir: Path, names: Sequence[str] = ()) -> dict[str, str]:
+    """Return the sha256 of the files of an export, of all or of those named."""
+    path = export_dir / PROVENANCE_NAME
+    if not path.is_file():
+        raise ExportError(
+            f"no {PROVENANCE_NAME}",
+            where=export_dir,
+            hint="the export is incomplete; write it anew",
+        )
+    try:
+        digests = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {name: digests[name] for name in names or digests}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExportError("damaged provenance", where=path, hint=_WRITE_ANEW) from error
+
+
+def _check_digest(path: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise ExportError(
+            "file is damaged or was changed",
+            where=path,
+            got=f"sha256 {found}",
+            expected=expected,
+            hint=_WRITE_ANEW,
+        )
+
+
+def _read_config(export_dir: Path, *, num_heads: int | None) -> Architecture:
     """Read the dimensions that an export's config.json states."""
     path = export_dir / CONFIG_NAME
     try:
-        model_args = json.loads(path.read_text(encoding="utf-8"))["model_args"]
-        return Architecture(
+        model_args: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["model_args"]
+        architecture = Architecture(
             **{field.name: model_args[field.name] for field in fields(Architecture)}
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -151,24 +175,14 @@ def _read_config(export_dir: Path) -> Architecture:
             "not the config of an export",
             where=path,
             got=f"{type(error).__name__}: {error}",
-            hint="write the export anew",
+            hint=_WRITE_ANEW,
         ) from error
-
-
-def _fill(model: VisionTransformer, state: Mapping[str, torch.Tensor], *, where: Path) -> None:
-    """Copy a state dict into a model; names and shapes must agree exactly."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    for names, what in (
-        (sorted(wanted.keys() - given.keys()), "tensors are missing"),
-        (sorted(given.keys() - wanted.keys()), "tensors are unknown to the encoder"),
-    ):
-        if names:
-            shown = ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
-            raise ExportError(f"{len(names)} {what}", where=where, got=shown)
-    for name, shape in wanted.items():
-        if given[name] != shape:
-            raise ExportError(
-                f"tensor {name} has another shape", where=where, got=given[name], expected=shape
-            )
-    model.load_state_dict(dict(state), strict=True)
+    if num_heads not in (None, architecture.num_heads):
+        raise ExportError(
+            "num_heads contradicts the export",
+            where=path,
+            got=num_heads,
+            expected=architecture.num_heads,
+            hint="leave num_heads out",
+        )
+    return architecture

@@ -3,7 +3,7 @@
 EXPORT_DIR/
     model.safetensors    encoder under timm's names, fp32
     config.json          timm's description: timm.create_model("local-dir:EXPORT_DIR", ...)
-    retfound.pth         {"model": full MAE state dict}, for RETFound's and MAE's loaders
+    retfound.pth         {"model": full MAE state dict, "num_heads": ...}, as MAE's loaders take it
     mae.safetensors      the same state dict, decoder included
     README.md            model card
     provenance.json      run, step, data, versions, sha256 of every other file; written last
@@ -13,23 +13,25 @@ import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-import retfm_dist
 from retfm_dist.config.load import config_hash, read_config
 from retfm_dist.config.schema import ModelConfig, PretrainConfig
 from retfm_dist.durable import sha256_file, staged_directory, write_json, write_text
 from retfm_dist.errors import CheckpointError, ExportError
-from retfm_dist.export.architecture import Architecture, encoder_state, mae_names, timm_config
+from retfm_dist.export.architecture import Architecture, encoder_state, timm_config
 from retfm_dist.export.card import render_card
 from retfm_dist.export.load import CONFIG_NAME, PROVENANCE_NAME, WEIGHTS_NAME
+from retfm_dist.model.mae import MaskedAutoencoder
 from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, read_weights
 from retfm_dist.train.run_dir import RunDir, experiment_of
+from retfm_dist.versions import software_versions
+from retfm_dist.weights.compare import describe_mismatch, shapes_of
+from retfm_dist.weights.read import NUM_HEADS_KEY
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +44,8 @@ _LIBRARIES = ("safetensors", "timm", "torch")
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What a run has to give.
+class TrainedRun:
+    """Config, weights and provenance of a trained run.
 
     Attributes:
         config: Its resolved config.
@@ -88,7 +90,7 @@ def write_export(run_dir: Path, out_dir: Path, *, step: int | None = None) -> Pa
     return out_dir
 
 
-def read_trained(run_dir: Path, *, step: int | None = None) -> Trained:
+def read_trained(run_dir: Path, *, step: int | None = None) -> TrainedRun:
     """Read a run's config and checkpoint.
 
     Raises:
@@ -109,7 +111,7 @@ def read_trained(run_dir: Path, *, step: int | None = None) -> Trained:
         )
     config = read_config(run.config_path, [], PretrainConfig)
     weights, state = read_weights(checkpoint)
-    return Trained(
+    return TrainedRun(
         config=config,
         weights={name: tensor.float().contiguous() for name, tensor in weights.items()},
         state=state,
@@ -119,18 +121,18 @@ def read_trained(run_dir: Path, *, step: int | None = None) -> Trained:
 
 
 def check_weights(weights: Mapping[str, torch.Tensor], model: ModelConfig, *, where: Path) -> None:
-    """Refuse weights whose names are not exactly those of the configured MAE, or not finite.
+    """Refuse weights that are not those of the configured MAE, or not finite.
 
     Raises:
         ExportError: See above.
     """
-    expected = mae_names(model.depth, model.decoder_depth)
-    wrong = sorted(expected ^ weights.keys())
-    if wrong:
+    with torch.device("meta"):  # shapes without storage
+        expected = shapes_of(MaskedAutoencoder(model).state_dict())
+    if mismatch := describe_mismatch(shapes_of(weights), expected):
         raise ExportError(
             "the weights are not those of the configured model",
             where=where,
-            got=f"{len(weights)} tensors, differing in {', '.join(wrong[:4])}",
+            got=mismatch,
             expected=f"{len(expected)} tensors",
         )
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
@@ -169,7 +171,7 @@ def _read_cohort(shard_dir: Path, state: Mapping[str, Any]) -> Mapping[str, Any]
     return cohort if trained_on and trained_on == manifest.get("fingerprint") else None
 
 
-def _write_files(out_dir: Path, trained: Trained) -> None:
+def _write_files(out_dir: Path, trained: TrainedRun) -> None:
     """Fill an export directory; the provenance comes last."""
     model = trained.config.model
     architecture = Architecture(
@@ -180,9 +182,11 @@ def _write_files(out_dir: Path, trained: Trained) -> None:
         num_heads=model.num_heads,
     )
     facts = describe_training(trained)
-    save_file(encoder_state(trained.weights), out_dir / WEIGHTS_NAME, metadata={"format": "pt"})
-    save_file(trained.weights, out_dir / MAE_NAME, metadata={"format": "pt"})
-    torch.save({"model": trained.weights}, out_dir / RETFOUND_NAME)
+    heads = model.num_heads  # no shape shows it, and a wrong number gives wrong features
+    metadata = {"format": "pt", NUM_HEADS_KEY: str(heads)}
+    save_file(encoder_state(trained.weights), out_dir / WEIGHTS_NAME, metadata=metadata)
+    save_file(trained.weights, out_dir / MAE_NAME, metadata=metadata)
+    torch.save({"model": trained.weights, NUM_HEADS_KEY: heads}, out_dir / RETFOUND_NAME)
     write_json(out_dir / CONFIG_NAME, timm_config(architecture))
     write_text(out_dir / CARD_NAME, render_card(trained.config, facts, cohort=trained.cohort))
     _open_to_readers(out_dir)
@@ -205,7 +209,7 @@ def data_fingerprint(state: Mapping[str, Any]) -> str | None:
     return state.get("data", {}).get("dataset_fingerprint")
 
 
-def describe_training(trained: Trained) -> dict[str, Any]:
+def describe_training(trained: TrainedRun) -> dict[str, Any]:
     """Return where the weights come from, as JSON values.
 
     An export leaves the hospital. So of the config only what defines the experiment is told:
@@ -221,8 +225,5 @@ def describe_training(trained: Trained) -> dict[str, Any]:
         "step": trained.state.get("step"),
         "images_seen": trained.state.get("images_seen"),
         "data_fingerprint": data_fingerprint(trained.state),
-        "versions": {
-            "retfm_dist": retfm_dist.__version__,
-            **{name: version(name) for name in _LIBRARIES},
-        },
+        "versions": software_versions(*_LIBRARIES),
     }

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from retfm_dist.errors import ImageError
+from retfm_dist.errors import FieldOfViewError
 from retfm_dist.image.circle import CircleFit, fit_circle
 
 _WORKING_SIDE_PX = 512
@@ -71,11 +71,11 @@ def find_field_of_view(image: Image.Image) -> FieldOfView:
         The circle, in pixels of `image`.
 
     Raises:
-        ImageError: The image is too small, has no contrast, or no round outline.
+        FieldOfViewError: The image is too small, has no contrast, or no round outline.
     """
     factor = max(1, math.ceil(max(image.size) / _WORKING_SIDE_PX))
     if min(image.size) < 16 * factor:
-        raise ImageError(
+        raise FieldOfViewError(
             "no field of view: the image is too small or too narrow",
             got=f"{image.width} x {image.height} px",
         )
@@ -83,7 +83,7 @@ def find_field_of_view(image: Image.Image) -> FieldOfView:
     brightness = np.asarray(image.reduce(factor)).max(axis=2).astype(np.float32)
     dark, bright = np.percentile(brightness, [1, 95])
     if bright - dark < _MIN_CONTRAST:
-        raise ImageError(
+        raise FieldOfViewError(
             "no field of view: the image is uniform",
             got=f"a contrast of {bright - dark:.0f}",
             expected=f"at least {_MIN_CONTRAST} of 255",
@@ -98,7 +98,7 @@ def find_field_of_view(image: Image.Image) -> FieldOfView:
     if masks[0].mean() >= _FRAME_COVER:
         height, width = image.height, image.width
         return FieldOfView(height / 2, width / 2, math.hypot(height, width) / 2, "frame")
-    raise ImageError("no field of view: nothing bright has a round outline")
+    raise FieldOfViewError("no field of view: nothing bright has a round outline")
 
 
 def _largest_region(mask: np.ndarray) -> np.ndarray:

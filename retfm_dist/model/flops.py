@@ -7,10 +7,9 @@ the patch embedding, whose input needs no gradient. Normalizations, softmax and 
 from dataclasses import dataclass
 from typing import Literal
 
-from retfm_dist.model.masking import count_kept
-from retfm_dist.model.sizes import MaeArguments
+from retfm_dist.config.schema import ModelConfig
 
-Work = Literal["published", "done"]
+Work = Literal["reference", "actual"]
 
 
 @dataclass(frozen=True)
@@ -31,48 +30,47 @@ class Flops:
         return self.forward + self.backward
 
 
-def count_flops(arguments: MaeArguments, *, work: Work = "published") -> dict[str, Flops]:
+def count_flops(config: ModelConfig, *, work: Work = "reference") -> dict[str, Flops]:
     """Count the operations of every part of the model, per image.
 
     Args:
-        arguments: Size and mask of the model.
-        work: "published" embeds all patches and predicts from all tokens, class token included,
-            as the published model does. Measure utilization against it, so that doing less does
-            not lower the score: 124.226 GFLOP a step for ViT-L/16 at 224 px and 75 %. "done" is
-            what `MaskedAutoencoder` does.
+        config: Dimensions and mask of the model.
+        work: "reference" is what the published model does: it embeds all patches and predicts
+            from all tokens, class token included; 124.226 GFLOP a step for ViT-L/16 at 224 px
+            and 75 %. Utilization is measured against it, so that doing less does not lower the
+            score. "actual" is what `MaskedAutoencoder` does.
 
     Returns:
         Part to operations, in the order of the forward pass.
     """
-    num_patches = (arguments["img_size"] // arguments["patch_size"]) ** 2
-    num_kept = count_kept(num_patches, mask_ratio=arguments["mask_ratio"])
-    num_pixels = arguments["patch_size"] ** 2 * 3
-    width, decoder_width = arguments["embed_dim"], arguments["decoder_embed_dim"]
+    num_patches, num_kept = config.num_patches, config.num_kept
+    num_pixels = config.patch_size**2 * 3
+    width, decoder_width = config.embed_dim, config.decoder_embed_dim
 
-    embedded = num_patches if work == "published" else num_kept
+    embedded = num_patches if work == "reference" else num_kept
     embed = _product(embedded, num_pixels, width)
     head = _product(num_patches + 1, decoder_width, num_pixels)
     head_flops = Flops(head, 2 * head)
-    if work == "done":
+    if work == "actual":
         removed = _product(num_patches - num_kept, decoder_width, num_pixels)
         head_flops = Flops(_product(num_patches, decoder_width, num_pixels), 2 * removed)
     return {
         "patch_embed": Flops(embed, embed),
-        **_blocks("encoder", tokens=1 + num_kept, width=width, depth=arguments["depth"]),
+        **_blocks("encoder", tokens=1 + num_kept, width=width, depth=config.depth),
         "decoder_embed": _with_backward(_product(1 + num_kept, width, decoder_width)),
         **_blocks(
             "decoder",
             tokens=1 + num_patches,
             width=decoder_width,
-            depth=arguments["decoder_depth"],
+            depth=config.decoder_depth,
         ),
         "decoder_pred": head_flops,
     }
 
 
-def train_flops_per_image(arguments: MaeArguments, *, work: Work = "published") -> int:
+def train_flops_per_image(config: ModelConfig, *, work: Work = "reference") -> int:
     """Return the operations of one training step on one image; see `count_flops`."""
-    return sum(part.train for part in count_flops(arguments, work=work).values())
+    return sum(part.train for part in count_flops(config, work=work).values())
 
 
 def _blocks(prefix: str, *, tokens: int, width: int, depth: int) -> dict[str, Flops]:

@@ -2,8 +2,8 @@
 
 The encoder sees only the patches that were kept, and embeds only those. The decoder gets them
 back together with one mask token per removed patch; it works in the order kept, then removed,
-because attention does not depend on the order of its tokens once positions are added. The loss
-is taken on the removed patches alone.
+because attention does not depend on the order of its tokens once the position embeddings are
+added. The loss is taken on the removed patches alone.
 
 Parameter names and shapes are those of the published checkpoints: a ViT-L has 398 tensors.
 
@@ -21,11 +21,11 @@ from jaxtyping import Float, Shaped, UInt8
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from retfm_dist.config.schema import ModelConfig
 from retfm_dist.errors import ModelError
 from retfm_dist.model.init import initial_values
 from retfm_dist.model.masking import (
     PatchSplit,
-    count_kept,
     join_patches,
     removal_mask,
     split_patches,
@@ -58,66 +58,39 @@ class MaskedAutoencoder(nn.Module):
     The constructor leaves arbitrary weights: call `init_weights` or `load_state_dict` next.
 
     Args:
-        img_size: Side of the square input, px.
-        patch_size: Side of a patch, px; divides img_size.
-        embed_dim: Width of the encoder, a multiple of 4 and of num_heads.
-        depth: Number of encoder blocks.
-        num_heads: Attention heads of an encoder block.
-        decoder_embed_dim: Width of the decoder, a multiple of 4 and of decoder_num_heads.
-        decoder_depth: Number of decoder blocks.
-        decoder_num_heads: Attention heads of a decoder block.
-        mask_ratio: Share of the patches removed, in (0, 1).
-        norm_pix_loss: Whether each target patch is normalized by its own mean and variance.
-
-    Raises:
-        ModelError: The arguments contradict each other.
+        config: Dimensions and mask, checked for consistency by `ModelConfig` itself.
 
     Source: He et al. 2022, arXiv:2111.06377.
     """
 
-    def __init__(  # noqa: PLR0913 - the contract's names, which are MAE's own
-        self,
-        *,
-        img_size: int,
-        patch_size: int,
-        embed_dim: int,
-        depth: int,
-        num_heads: int,
-        decoder_embed_dim: int,
-        decoder_depth: int,
-        decoder_num_heads: int,
-        mask_ratio: float,
-        norm_pix_loss: bool,
-    ) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         """Build the layers; see the class."""
         super().__init__()
-        _check_divides(patch_size, img_size, names="patch_size, img_size")
-        _check_width(embed_dim, num_heads, prefix="")
-        _check_width(decoder_embed_dim, decoder_num_heads, prefix="decoder_")
-        self.img_size = img_size
-        self.patch_size = patch_size
-        self.grid_size = img_size // patch_size
-        self.num_patches = self.grid_size**2
-        self.num_kept = count_kept(self.num_patches, mask_ratio=mask_ratio)
-        _check_kept(self.num_kept, self.num_patches, mask_ratio=mask_ratio)
-        self.norm_pix_loss = norm_pix_loss
+        self.img_size = config.img_size
+        self.patch_size = config.patch_size
+        self.grid_size = config.grid_size
+        self.num_patches = config.num_patches
+        self.num_kept = config.num_kept
+        self.norm_pix_loss = config.norm_pix_loss
 
         norm = partial(nn.LayerNorm, eps=1e-6)
         # timm takes any callable here; its annotation says type[Module].
         block = partial(Block, mlp_ratio=4.0, qkv_bias=True, norm_layer=norm)  # pyright: ignore[reportArgumentType]
-        tokens = 1 + self.num_patches
+        tokens = 1 + config.num_patches
+        patch_size, embed_dim = config.patch_size, config.embed_dim
         projection = PatchProjection(3, embed_dim, kernel_size=patch_size, stride=patch_size)
         self.patch_embed = nn.Sequential(OrderedDict(proj=projection))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
         self.pos_embed = _frozen(torch.zeros(1, tokens, embed_dim))
-        self.blocks = nn.ModuleList(block(embed_dim, num_heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(block(embed_dim, config.num_heads) for _ in range(config.depth))
         self.norm = norm(embed_dim)
 
+        decoder_embed_dim = config.decoder_embed_dim
         self.decoder_embed = nn.Linear(embed_dim, decoder_embed_dim)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_embed_dim))
         self.decoder_pos_embed = _frozen(torch.zeros(1, tokens, decoder_embed_dim))
         self.decoder_blocks = nn.ModuleList(
-            block(decoder_embed_dim, decoder_num_heads) for _ in range(decoder_depth)
+            block(decoder_embed_dim, config.decoder_num_heads) for _ in range(config.decoder_depth)
         )
         self.decoder_norm = norm(decoder_embed_dim)
         self.decoder_pred = nn.Linear(decoder_embed_dim, patch_size**2 * 3)
@@ -140,9 +113,9 @@ class MaskedAutoencoder(nn.Module):
         self._check_noise(noise, batch_size=images.shape[0])
         split = split_patches(noise, num_kept=self.num_kept)
         patches = patchify(images, patch_size=self.patch_size)
-        positions = self.pos_embed[:, 1:].expand(images.shape[0], -1, -1)
+        pos_embed = self.pos_embed[:, 1:].expand(images.shape[0], -1, -1)
         latent = self._encode(
-            take_patches(patches, split.ids_keep), take_patches(positions, split.ids_keep)
+            take_patches(patches, split.ids_keep), take_patches(pos_embed, split.ids_keep)
         )
         decoded = self._decode(latent, split)
         # The loss needs the removed patches alone. The others are for whoever looks at `pred`;
@@ -186,10 +159,10 @@ class MaskedAutoencoder(nn.Module):
         return normalize_pixels(pixels.unflatten(-1, (-1, 3)), dtype=dtype).flatten(-2)
 
     def _encode(
-        self, pixels: UInt8[Tensor, "B K P"], positions: Float[Tensor, "#B K D"]
+        self, pixels: UInt8[Tensor, "B K P"], pos_embed: Float[Tensor, "#B K D"]
     ) -> Float[Tensor, "B tokens D"]:
         """Embed the patches given, each at its position, and run the encoder."""
-        patches = self.patch_embed(self._normalize(pixels).to(self.cls_token.dtype)) + positions
+        patches = self.patch_embed(self._normalize(pixels).to(self.cls_token.dtype)) + pos_embed
         class_token = (self.cls_token + self.pos_embed[:, :1]).expand(patches.shape[0], -1, -1)
         tokens = torch.cat([class_token, patches], dim=1)
         for block in self.blocks:
@@ -204,8 +177,8 @@ class MaskedAutoencoder(nn.Module):
         mask_tokens = self.mask_token.expand(batch_size, num_removed, -1)
         table = self.decoder_pos_embed.expand(batch_size, -1, -1)
         order = torch.cat([split.ids_keep, split.ids_removed], dim=1)
-        positions = torch.cat([table[:, :1], take_patches(table[:, 1:], order)], dim=1)
-        tokens = torch.cat([self.decoder_embed(latent), mask_tokens], dim=1) + positions
+        pos_embed = torch.cat([table[:, :1], take_patches(table[:, 1:], order)], dim=1)
+        tokens = torch.cat([self.decoder_embed(latent), mask_tokens], dim=1) + pos_embed
         for block in self.decoder_blocks:
             tokens = block(tokens)
         return tokens
@@ -271,31 +244,3 @@ def _frozen(values: Float[Tensor, "*shape"]) -> nn.Parameter:
 def _describe(values: Shaped[Tensor, "*shape"]) -> str:
     """Return type and shape of a tensor, for messages: 'float32 [2, 196]'."""
     return f"{str(values.dtype).removeprefix('torch.')} {list(values.shape)}"
-
-
-def _check_divides(divisor: int, number: int, *, names: str) -> None:
-    """Refuse sizes below 1 and a divisor that leaves a rest."""
-    if divisor < 1 or number < 1 or number % divisor:
-        raise ModelError(
-            "sizes do not divide",
-            where=names,
-            got=f"{divisor}, {number}",
-            expected="positive numbers, the first dividing the second",
-        )
-
-
-def _check_width(width: int, num_heads: int, *, prefix: str) -> None:
-    """Refuse a width that its heads or the position table cannot share evenly."""
-    _check_divides(num_heads, width, names=f"{prefix}num_heads, {prefix}embed_dim")
-    _check_divides(4, width, names=f"waves of the position table, {prefix}embed_dim")
-
-
-def _check_kept(num_kept: int, num_patches: int, *, mask_ratio: float) -> None:
-    """Refuse a mask that leaves nothing to see or nothing to predict."""
-    if not 0 < num_kept < num_patches:
-        raise ModelError(
-            "the mask leaves nothing to see or nothing to predict",
-            where="mask_ratio",
-            got=f"{mask_ratio}, which keeps {num_kept} of {num_patches} patches",
-            expected="a share in (0, 1) that keeps at least one patch and removes one",
-        )

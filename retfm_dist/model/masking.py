@@ -11,17 +11,12 @@ class PatchSplit(NamedTuple):
     """The patches of each image, divided into kept and removed ones.
 
     Attributes:
-        ids_keep: int64 [B, K] positions of the patches the encoder sees, by rising noise.
-        ids_removed: int64 [B, L - K] positions of the others, by rising noise.
+        ids_keep: int64 [B, K] indices of the patches the encoder sees, by rising noise.
+        ids_removed: int64 [B, L - K] indices of the others, by rising noise.
     """
 
     ids_keep: Tensor
     ids_removed: Tensor
-
-
-def count_kept(num_patches: int, *, mask_ratio: float) -> int:
-    """Return K = floor(L * (1 - mask_ratio)) in floating point, as published: 49 of 196 at 0.75."""
-    return int(num_patches * (1 - mask_ratio))
 
 
 def split_patches(noise: Float[Tensor, "B L"], *, num_kept: int) -> PatchSplit:
@@ -33,7 +28,7 @@ def split_patches(noise: Float[Tensor, "B L"], *, num_kept: int) -> PatchSplit:
         num_kept: Patches kept per image, K.
 
     Returns:
-        The positions of both parts.
+        The indices of both parts.
 
     Source: He et al. 2022, arXiv:2111.06377, section 3 (random sampling without replacement).
     """
@@ -63,7 +58,7 @@ def join_patches(
     """Put kept and removed patches back in image order.
 
     Args:
-        split: Positions of both parts.
+        split: Indices of both parts.
         kept: [B, K, D] values of the kept patches, in the order of `split.ids_keep`.
         removed: [B, L - K, D] values of the removed ones, in the order of `split.ids_removed`.
 

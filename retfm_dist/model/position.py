@@ -29,8 +29,8 @@ def sincos_table(grid: int, *, dim: int) -> Float64[Tensor, "tokens dim"]:
 
 
 def _waves(
-    positions: Float[Tensor, " L"], frequencies: Float[Tensor, " F"]
+    coordinates: Float[Tensor, " L"], frequencies: Float[Tensor, " F"]
 ) -> Float[Tensor, "L twice_F"]:
-    """Return the sines, then the cosines, of every position at every frequency."""
-    angles = torch.outer(positions, frequencies)
+    """Return the sines, then the cosines, of every coordinate at every frequency."""
+    angles = torch.outer(coordinates, frequencies)
     return torch.cat([angles.sin(), angles.cos()], dim=1)

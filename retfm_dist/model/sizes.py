@@ -1,26 +1,11 @@
 """The published sizes of the masked autoencoder."""
 
-from typing import TypedDict
+from retfm_dist.config.schema import ModelConfig
 
 
-class MaeArguments(TypedDict):
-    """The arguments of `MaskedAutoencoder`; meanings there and in `config.schema.ModelConfig`."""
-
-    img_size: int
-    patch_size: int
-    embed_dim: int
-    depth: int
-    num_heads: int
-    decoder_embed_dim: int
-    decoder_depth: int
-    decoder_num_heads: int
-    mask_ratio: float
-    norm_pix_loss: bool
-
-
-def _size(*, embed_dim: int, depth: int, num_heads: int, patch_size: int = 16) -> MaeArguments:
+def _size(*, embed_dim: int, depth: int, num_heads: int, patch_size: int = 16) -> ModelConfig:
     """Return the encoder given, at 224 px, with the decoder and mask that all sizes share."""
-    return MaeArguments(
+    return ModelConfig(
         img_size=224,
         patch_size=patch_size,
         embed_dim=embed_dim,
@@ -34,12 +19,12 @@ def _size(*, embed_dim: int, depth: int, num_heads: int, patch_size: int = 16) -
     )
 
 
-MAE_SIZES: dict[str, MaeArguments] = {
+MAE_SIZES: dict[str, ModelConfig] = {
     "S": _size(embed_dim=384, depth=12, num_heads=6),
     "B": _size(embed_dim=768, depth=12, num_heads=12),
     "L": _size(embed_dim=1024, depth=24, num_heads=16),
     "H": _size(embed_dim=1280, depth=32, num_heads=16, patch_size=14),
 }
-"""Arguments by size. Source: Dosovitskiy et al. 2021, arXiv:2010.11929, table 1 (B, L, H);
+"""Dimensions by size. Source: Dosovitskiy et al. 2021, arXiv:2010.11929, table 1 (B, L, H);
 Touvron et al. 2021, arXiv:2012.12877, table 1 (S); He et al. 2022, arXiv:2111.06377 (decoder and
 mask)."""

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from retfm_dist.errors import ImageError
-from retfm_dist.image.crop import crop_field_of_view, shrink
+from retfm_dist.errors import FieldOfViewError, ImageError
+from retfm_dist.image.crop import shrink
 from retfm_dist.image.encode import difference_hash, encode_jpeg
-from retfm_dist.image.field_of_view import FieldOfView, find_field_of_view
-from retfm_dist.image.read import decode_image
+from retfm_dist.image.field_of_view import FieldOfView
+from retfm_dist.image.square import read_square
 
 MAX_SOURCE_BYTES = 1 << 29
 Stage = Literal["read", "decode", "field_of_view", "duplicate"]
@@ -77,21 +77,20 @@ def pack_image(task: PackTask) -> PackedImage | Rejection:
         data = task.path.read_bytes()
     except OSError as error:
         return Rejection("read", (error.strerror or type(error).__name__).lower())
-    stage: Stage = "decode"
     try:
-        photograph = decode_image(data)
-        stage = "field_of_view"
-        field = find_field_of_view(photograph)
+        square = read_square(data)
+    except FieldOfViewError as error:
+        return Rejection("field_of_view", str(error))
     except ImageError as error:
-        return Rejection(stage, str(error))
-    square = shrink(crop_field_of_view(photograph, field), task.size)
+        return Rejection("decode", str(error))
+    packed = shrink(square.image, task.size)
     return PackedImage(
-        jpeg=encode_jpeg(square, quality=task.quality),
-        height=square.height,
-        width=square.width,
+        jpeg=encode_jpeg(packed, quality=task.quality),
+        height=packed.height,
+        width=packed.width,
         source_sha256=hashlib.sha256(data).hexdigest(),
-        source_height=photograph.height,
-        source_width=photograph.width,
-        field_of_view=field,
-        perceptual_hash=difference_hash(square),
+        source_height=square.source_height,
+        source_width=square.source_width,
+        field_of_view=square.field_of_view,
+        perceptual_hash=difference_hash(packed),
     )

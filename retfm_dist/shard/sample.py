@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from retfm_dist.cohort.columns import PACKED_COLUMNS
 from retfm_dist.cohort.records import ImageRecord
 from retfm_dist.shard.pack import PackedImage
 
@@ -15,17 +16,13 @@ MAX_AGE_YEARS = 90
 
 Source: HIPAA Safe Harbor, 45 CFR 164.514(b)(2)(i)(C)."""
 
+_PACKED_TYPES = {"text": pa.string(), "number": pa.float64()}
 _COLUMNS = (
     ("uid", pa.uint64()),
     ("key", pa.string()),
     ("shard", pa.string()),
     ("subject_id", pa.string()),
-    ("eye", pa.string()),
-    ("age", pa.float64()),
-    ("sex", pa.string()),
-    ("ethnicity", pa.string()),
-    ("device", pa.string()),
-    ("site", pa.string()),
+    *((column.name, _PACKED_TYPES[str(column.packed_as)]) for column in PACKED_COLUMNS),
     ("source_sha256", pa.string()),
     ("perceptual_hash", pa.string()),
     ("height", pa.int32()),
@@ -90,16 +87,14 @@ class Sample:
 
 def make_sample(record: ImageRecord, packed: PackedImage, *, subject_id: str) -> Sample:
     """Join a table's row, without what identifies, with what packing its image found out."""
+    known = {column.name: getattr(record, column.name) for column in PACKED_COLUMNS}
+    if record.age is not None:
+        known["age"] = min(record.age, float(MAX_AGE_YEARS))
     return Sample(
+        **known,
         uid=int(packed.source_sha256[:16], 16),
         key=f"{subject_id}-{packed.source_sha256[:16]}",
         subject_id=subject_id,
-        eye=record.eye,
-        age=None if record.age is None else min(record.age, float(MAX_AGE_YEARS)),
-        sex=record.sex,
-        ethnicity=record.ethnicity,
-        device=record.device,
-        site=record.site,
         labels=dict(record.labels),
         height=packed.height,
         width=packed.width,

@@ -9,18 +9,12 @@ the seed, the patient and the eye: neither the cohort's size nor the number of p
 """
 
 import csv
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from retfm_dist.cohort.columns import ARCHIVE_COLUMNS, LABEL_PREFIX
 from retfm_dist.cohort.records import Eye
 from retfm_dist.console import track
 from retfm_dist.durable import open_atomic, staged_directory, write_json
@@ -38,24 +32,14 @@ from retfm_dist.synth.effects import VisibilityRule, check_visibility, visibilit
 from retfm_dist.synth.encode import ImageFormat, choose_codec, encode, suffix_of
 from retfm_dist.synth.sites import DEVICES, LABELS, SITES
 from retfm_dist.synth.streams import PatientKey
+from retfm_dist.workers import map_in_order
 
 TABLE_NAME = "cohort.csv"
 TRUTH_NAME = "planted.json"
 IMAGE_DIR_NAME = "images"
 COLUMNS = (
-    "image_path",
-    "patient_id",
-    "exam_id",
-    "eye",
-    "age",
-    "sex",
-    "ethnicity",
-    "device",
-    "site",
-    "captured_on",
-    "quality",
-    "modality",
-    *(f"label_{name}" for name in LABELS),
+    *(column.name for column in ARCHIVE_COLUMNS),
+    *(f"{LABEL_PREFIX}{name}" for name in LABELS),
 )
 SIZE_RANGE_PX = (64, 4096)
 MAX_PATIENTS_PER_SITE = 1_000_000
@@ -157,12 +141,12 @@ def write_spec(out_dir: Path, spec: CohortSpec, *, workers: int = 1) -> Path:
         Path of the archive table.
 
     Raises:
-        CohortError: `out_dir` holds something, or cannot be written; `workers` is below 1, or
-            one of them was killed.
+        CohortError: `out_dir` holds something, or cannot be written; `workers` is below 1.
+        WorkerError: A process that draws was killed.
         RetfmError: Another process is writing it.
     """
     if workers < 1:
-        raise CohortError("no process to draw with", where="workers", got=workers)
+        raise CohortError("workers must be >= 1", got=workers)
     try:
         _make_way(out_dir)
         with staged_directory(out_dir) as staging:
@@ -199,7 +183,7 @@ def draw_image(spec: CohortSpec, key: PatientKey, eye: Eye) -> tuple[Row, bytes]
 
 def _describe(patient: Patient, eye: Eye, diagnosis: Diagnosis, *, image_path: str) -> Row:
     facts = {name: value for name, value in vars(patient).items() if name in COLUMNS}
-    labels = {f"label_{name}": diagnosis.labels[name] for name in LABELS}
+    labels = {f"{LABEL_PREFIX}{name}": diagnosis.labels[name] for name in LABELS}
     return {
         "image_path": image_path,
         "eye": eye,
@@ -221,44 +205,9 @@ def _draw_all(image_dir: Path, spec: CohortSpec, *, workers: int) -> list[Row]:
         (image_dir, spec, keys[first : first + _PATIENTS_PER_TASK])
         for first in range(0, len(keys), _PATIENTS_PER_TASK)
     ]
-    with _open_map(min(workers, len(tasks))) as run_all:
-        results = track(run_all(_draw_task, tasks), description="drawing", total=len(tasks))
-        return [row for rows in results for row in rows]
-
-
-@contextmanager
-def _open_map(workers: int) -> Iterator[Any]:
-    """Yield an ordered `map`, of this process alone or over several."""
-    if workers == 1:
-        yield map
-        return
-    # Spawned, not forked: the caller may run threads of torch or DALI.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_live_no_longer_than_parent)
-    try:
-        yield pool.map
-    except BrokenProcessPool as error:
-        raise CohortError(
-            "a drawing process was killed",
-            where="workers",
-            got=workers,
-            hint="if memory ran out, use fewer workers or a smaller size",
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _live_no_longer_than_parent() -> None:
-    """Make a worker leave Ctrl-C to its parent, and end with it even if that is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def follow() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    with closing(map_in_order(_draw_task, tasks, workers=min(workers, len(tasks)))) as results:
+        drawn = track(results, description="drawing", total=len(tasks))
+        return [row for rows in drawn for row in rows]
 
 
 def _draw_task(task: tuple[Path, CohortSpec, list[PatientKey]]) -> list[Row]:

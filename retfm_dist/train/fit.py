@@ -27,16 +27,17 @@ from retfm_dist.train.engine.process_group import start_ranks
 from retfm_dist.train.interfaces import DrawReconstructions, Loader
 from retfm_dist.train.resume import choose_checkpoint, is_finished
 from retfm_dist.train.run_dir import (
+    COMPUTE_LIBRARIES,
     RunDir,
     describe_environment,
     describe_start,
     drop_lines_after,
     experiment_of,
-    software_versions,
 )
 from retfm_dist.train.run_lock import hold_run_lock
 from retfm_dist.train.schedule import Plan, plan_run
 from retfm_dist.train.step import batch_inputs, train_step
+from retfm_dist.versions import software_versions
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ def _save(run: Run, step: int) -> None:
         "experiment": experiment_of(run.config),
         "config": run.config.model_dump(mode="json"),
         "config_hash": config_hash(run.config),
-        "versions": software_versions(),
+        "versions": software_versions(*COMPUTE_LIBRARIES),
     }
 
     def write() -> None:

@@ -13,7 +13,6 @@ RUN_DIR/
     .lock                  held by the rank that writes here
 """
 
-import importlib.metadata
 import json
 import platform
 import subprocess
@@ -22,13 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from retfm_dist.config import PretrainConfig
 from retfm_dist.config.load import config_hash, to_yaml
 from retfm_dist.durable import open_atomic, write_json, write_text
 from retfm_dist.errors import CheckpointError
 from retfm_dist.ranks.world import Ranks
+from retfm_dist.versions import DALI, software_versions
 
 # What a run computes depends on these and on nothing else in its config. `run.init_from` counts
 # at step 0 only, and the images are compared by the loader's own fingerprint.
@@ -38,7 +36,8 @@ _EXPERIMENT = (
     "engine.precision",
 )  # fmt: skip
 
-_DALI_NAMES = ("nvidia-dali-cuda130", "nvidia-dali-cuda120", "nvidia-dali-cuda110")
+COMPUTE_LIBRARIES = ("torch", "deepspeed", "timm", *DALI)
+"""What the numbers of a run may depend on, beside this package."""
 
 
 @dataclass(frozen=True)
@@ -151,27 +150,12 @@ def describe_environment(config: PretrainConfig, *, ranks: Ranks, device: str) -
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "versions": software_versions(),
+        "versions": software_versions(*COMPUTE_LIBRARIES),
         "accelerator": device,
         "world_size": ranks.world_size,
         "config_hash": config_hash(config),
         "git_commit": _git_commit(),
     }
-
-
-def software_versions() -> dict[str, str]:
-    """Return the versions of what computes: torch, deepspeed, DALI and this package."""
-    names = ("torch", "deepspeed", "timm", "retfm-dist", *_DALI_NAMES)
-    found = {name: _version(name) for name in names}
-    # The imported torch, whose version holds the CUDA build too.
-    return {name: v for name, v in found.items() if v is not None} | {"torch": torch.__version__}
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _git_commit() -> str | None:

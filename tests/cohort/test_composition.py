@@ -1,13 +1,10 @@
 """Composition tables: images and distinct patients per group."""
 
-import numpy as np
 import pytest
 
 from retfm_dist.cohort.composition import (
     age_band,
-    cell_text,
     describe_composition,
-    hidden_cells,
     render_markdown,
 )
 from retfm_dist.cohort.records import ImageRecord
@@ -63,23 +60,3 @@ def test_markdown_shows_every_table_and_escapes_bars():
     assert text.startswith("# Cohort\n\n5 images of 3 patients.\n")
     assert "| 40-49 | male | 2 | 1 |" in text
     assert "| A\\|B | 1 | 1 |" in text
-
-
-def test_no_small_group_can_be_worked_out_from_the_total():
-    rng = np.random.default_rng(0)
-    for _ in range(300):
-        counts = rng.integers(1, 30, size=int(rng.integers(2, 7))).tolist()
-        hidden = hidden_cells(counts)
-        unknown = [count for count, hide in zip(counts, hidden, strict=True) if hide]
-        assert all(hide for count, hide in zip(counts, hidden, strict=True) if count < 10)
-        if min(counts) >= 10:
-            assert not unknown
-        else:
-            assert len(unknown) >= 2
-            assert sum(unknown) >= 10 or all(hidden)
-
-
-def test_hidden_counts_tell_no_more_than_that_they_are_small():
-    hidden = [cell_text(count, is_hidden=True) for count in (1, 9, 10, 500)]
-    assert hidden == ["< 10", "< 10", "-", "-"]
-    assert cell_text(1234, is_hidden=False) == "1,234"

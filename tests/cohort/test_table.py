@@ -76,8 +76,8 @@ def test_byte_order_mark_quotes_and_windows_lines_are_read(tmp_path):
             "row 1: the row does not fit.*got 3 cells, expected 2",
         ),
         ("image_path,patient_id,eye\na.jpg,1,LR\n", "row 1, column eye: unknown eye; got 'LR'"),
-        ('image_path,patient_id\n"a.jpg,1\n', "no readable CSV"),
-        (b"image_path,patient_id\n\xff\xfe.jpg,1\n", "no readable CSV"),
+        ('image_path,patient_id\n"a.jpg,1\n', "not a readable CSV file"),
+        (b"image_path,patient_id\n\xff\xfe.jpg,1\n", "not a readable CSV file"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, message):
@@ -107,7 +107,7 @@ def test_identifying_columns_are_never_kept(tmp_path, column):
 def test_other_kinds_of_files_are_refused(tmp_path):
     with pytest.raises(CohortError, match="unknown kind of table; got .xlsx, expected .csv or"):
         read_archive_table(write(tmp_path, "", "table.xlsx"))
-    with pytest.raises(CohortError, match="no readable Parquet file"):
+    with pytest.raises(CohortError, match="not a readable Parquet file"):
         read_archive_table(write(tmp_path, "not parquet", "table.parquet"))
     with pytest.raises(CohortError, match="cannot read the table; got No such file"):
         read_archive_table(tmp_path / "none.csv")
@@ -117,3 +117,33 @@ def test_identifiers_stored_as_floats_are_refused(tmp_path):
     pq.write_table(pa.table({"image_path": ["a"], "patient_id": [1.0]}), tmp_path / "table.parquet")
     with pytest.raises(CohortError, match="column patient_id: identifiers are stored as floating"):
         read_archive_table(tmp_path / "table.parquet")
+
+
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        (["1", "0", "2", ""], ["1", "0", "2", None]),
+        ([1, 0, 2, None], ["1", "0", "2", None]),
+        ([1.0, 0.0, 2.0, None], ["1", "0", "2", None]),
+        ([1.0, 0.5, float("nan"), None], ["1", "0.5", None, None]),
+        ([True, False, True, None], ["1", "0", "1", None]),
+        (["1.0", "0.", "true", "FALSE"], ["1", "0", "1", "0"]),
+        (["mild", "01", "-1.0", "none"], ["mild", "01", "-1", None]),
+    ],
+)
+def test_a_label_has_one_spelling_in_csv_and_parquet(tmp_path, column, expected):
+    size = len(column)
+    columns = {"image_path": [f"{i}.png" for i in range(size)], "patient_id": ["p"] * size}
+    pq.write_table(pa.table({**columns, "label_x": column}), tmp_path / "table.parquet")
+    lines = ["image_path,patient_id,label_x"]
+    lines += [f"{i}.png,p,{'' if value is None else value}" for i, value in enumerate(column)]
+    write(tmp_path, "\n".join(lines) + "\n", "table.csv")
+    for name in ("table.parquet", "table.csv"):
+        records = read_archive_table(tmp_path / name)
+        assert [record.labels["label_x"] for record in records] == expected, name
+
+
+def test_a_column_kept_by_name_stays_as_it_is(tmp_path):
+    path = write(tmp_path, "image_path,patient_id,version\na.png,p,2.0\n", "table.csv")
+    (record,) = read_archive_table(path, keep_columns=["version"])
+    assert record.labels == {"version": "2.0"}

@@ -40,7 +40,7 @@ def test_scientific_notation_is_a_number(tmp_path):
         ("patch_size: 16", "patch_size: 15", r"img_size 224 is not a multiple of patch_size 15"),
         ("num_heads: 16", "num_heads: 15", r"num_heads 15 does not divide embed_dim 1024"),
         ("embed_dim: 1024", "embed_dim: 1008\n  num_heads: 16", r"stands twice"),
-        ("mask_ratio: 0.75", "mask_ratio: 0.999", r"leaves no patch of 196 visible"),
+        ("mask_ratio: 0.75", "mask_ratio: 0.999", r"keeps 0 of 196 patches; at least one must be kept"),
         ("duration: 800 epochs", "duration: 800", r"schedule\.duration"),
         ("duration: 800 epochs", "duration: 800 days", r"schedule\.duration: got '800 days'; write a number and a unit"),
         ("duration: 800 epochs", "duration: 1.5 steps", r"schedule\.duration: got '1\.5 steps'"),

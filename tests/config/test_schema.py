@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from retfm_dist.config.json_schema import json_schema
-from retfm_dist.config.load import load_config, to_yaml
-from retfm_dist.config.schema import PretrainConfig
+from retfm_dist.config.load import check_config, load_config, to_yaml
+from retfm_dist.config.schema import ModelConfig, PretrainConfig
 from retfm_dist.config.yaml_text import parse_yaml
+from retfm_dist.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRETRAIN = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith("eval_"))
@@ -63,3 +64,40 @@ def test_the_large_config_holds_the_published_recipe():
 def test_the_editor_schema_is_current():
     stored = (CONFIGS / "pretrain.schema.json").read_text()
     assert stored == json_schema(PretrainConfig), "run `make schema`"
+
+
+MODEL = {
+    "img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3,
+    "decoder_embed_dim": 16, "decoder_depth": 2, "decoder_num_heads": 2, "mask_ratio": 0.75,
+    "norm_pix_loss": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patch_size": 7}, "img_size 32 is not a multiple of patch_size 7"),
+        ({"patch_size": 0}, "patch_size"),
+        ({"num_heads": 5}, "num_heads 5 does not divide embed_dim 24"),
+        ({"decoder_num_heads": 3}, "decoder_num_heads 3 does not divide decoder_embed_dim 16"),
+        ({"embed_dim": 18}, "embed_dim 18 is not a multiple of 4"),
+        ({"mask_ratio": 0.0}, "mask_ratio"),
+        ({"mask_ratio": 1e-17}, "keeps 16 of 16 patches"),
+        ({"mask_ratio": 0.99}, "keeps 0 of 16 patches"),
+        ({"mask_ratio": 1.0}, "mask_ratio"),
+        ({"mask_ratio": -0.5}, "mask_ratio"),
+    ],
+)
+def test_contradicting_dimensions_are_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        check_config({**MODEL, **changes}, ModelConfig, where="model")
+
+
+@pytest.mark.parametrize(
+    ("img_size", "patch_size", "mask_ratio", "kept"),
+    # 100 * (1 - 0.9) is 9.999999999999998 in floating point; the published code cuts it to 9.
+    [(224, 16, 0.75, 49), (224, 16, 0.85, 29), (224, 14, 0.75, 64), (32, 8, 0.75, 4), (160, 16, 0.9, 9)],
+)  # fmt: skip
+def test_kept_counts_are_the_published_ones(img_size, patch_size, mask_ratio, kept):
+    sizes = {"img_size": img_size, "patch_size": patch_size, "mask_ratio": mask_ratio}
+    assert ModelConfig(**{**MODEL, **sizes}).num_kept == kept

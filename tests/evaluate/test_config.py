@@ -31,20 +31,6 @@ def test_the_resolved_config_reads_back(tmp_path):
     assert read_config(tmp_path / "config.yaml", [], EvaluateConfig) == config
 
 
-def test_protocols_are_named_in_the_order_of_the_report(tmp_path):
-    protocols = {
-        "knn": {"k": [5, 20], "temperature": 0.1},
-        "linear": {"c_grid": [1.0], "inner_folds": 2},
-    }
-    assert checked(evaluation(tmp_path, protocols=protocols)).protocol_ids() == (
-        "knn_5",
-        "knn_20",
-        "linear",
-    )
-    alone = {"knn": None, "linear": protocols["linear"]}
-    assert checked(evaluation(tmp_path, protocols=alone)).protocol_ids() == ("linear",)
-
-
 def task(**changes):
     label = {"column": "label_x", "positive": [1], "negative": [0], **changes.pop("label", {})}
     return {"id": "x", "title": "X", "table": "discs", "label": label, **changes}
@@ -56,11 +42,13 @@ def task(**changes):
         ({"fold": 5}, "fold: unknown key; did you mean folds?"),
         ({"folds": 1}, "folds: got 1"),
         ({"tasks": [task(table="disks")]}, r"x names the table 'disks'; there are \['discs'\]"),
-        ({"tasks": [task(), task()]}, r"tasks: the ids \['x'\] stand twice"),
+        ({"tasks": [task(), task()]}, r"tasks: duplicate ids \['x'\]"),
         ({"tasks": [task(id="a/b")]}, "tasks.0.id: got 'a/b'"),
-        ({"tasks": [task(label={"positive": [0, 1]})]}, r"\['0'\] stand under both positive and negative"),
+        ({"tasks": [task(label={"positive": [0, 1]})]}, r"\['0'\] are both positive and negative"),
+        ({"tasks": [task(label={"positive": [1], "negative": [1.0]})]}, r"\['1'\] are both positive and negative"),
+        ({"tasks": [task(label={"positive": ["1.0"], "negative": [True]})]}, r"\['1'\] are both positive and negative"),
         ({"tasks": [task(label={"negative": ["none"]})]}, r"\['none'\] mean a missing value in a table"),
-        ({"models": [{"kind": "random_init", "id": "r", "like": "z", "seed": 0}]}, "r is like 'z', which is none of the exports"),
+        ({"models": [{"kind": "random_init", "id": "r", "like": "z", "seed": 0}]}, "r is like 'z', expected one of the exports"),
         ({"models": [{"kind": "expert", "id": "r"}]}, "models.0: "),
         ({"protocols": {"knn": None, "linear": None}}, "give knn, linear or both"),
         ({"protocols": {"knn": None, "linear": {"c_grid": [1.0, 0.1], "inner_folds": 2}}}, "c_grid must ascend without repetition"),

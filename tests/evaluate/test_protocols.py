@@ -31,7 +31,20 @@ def cohort(seed=0, *, num_patients=60, width=16, effect=0.0):
 
 
 def protocols(tmp_path):
-    return dict(build_protocols(checked(evaluation(tmp_path)), where="task x"))
+    return {p.id: p.fit for p in build_protocols(checked(evaluation(tmp_path)))}
+
+
+def test_protocols_are_named_in_the_order_of_the_report(tmp_path):
+    protocols = {
+        "knn": {"k": [5, 20], "temperature": 0.1},
+        "linear": {"c_grid": [1.0], "inner_folds": 2},
+    }
+    built = build_protocols(checked(evaluation(tmp_path, protocols=protocols)))
+    assert [protocol.id for protocol in built] == ["knn_5", "knn_20", "linear"]
+    assert [protocol.title for protocol in built] == ["kNN, k = 5", "kNN, k = 20", "linear probe"]
+    alone = {"knn": None, "linear": protocols["linear"]}
+    built = build_protocols(checked(evaluation(tmp_path, protocols=alone)))
+    assert [protocol.id for protocol in built] == ["linear"]
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -60,14 +73,15 @@ def test_no_fit_sees_a_patient_of_its_test_images():
     features[:, 1] = patients
     seen = []
 
-    def fit(train, train_labels, train_patients, test):
+    def fit(train, train_labels, train_patients, test, where):
+        assert where == "x"
         assert np.array_equal(train[:, 1], train_patients)
         assert not set(train[:, 1]) & set(test[:, 1])
         assert len(train) == len(train_labels)
         seen.extend(test[:, 1])
         return test[:, 1] / 100, {"size": len(train)}
 
-    outcome = cross_validate(features, labels, patients, folds, fit=fit)
+    outcome = cross_validate(features, labels, patients, folds, fit=fit, where="x")
     assert sorted(seen) == sorted(patients)
     assert np.array_equal(outcome.scores, patients / 100)
     assert [fact["size"] for fact in outcome.fits] == [int((folds != f).sum()) for f in range(5)]
@@ -82,7 +96,10 @@ def test_a_planted_effect_is_found_and_an_absent_one_is_not(tmp_path, protocol):
             features, labels, patients = cohort(seed, effect=effect)
             folds = split_folds(labels, patients, num_folds=4, seed=seed, where="x")
             values.append(
-                auroc(labels, cross_validate(features, labels, patients, folds, fit=fit).scores)
+                auroc(
+                    labels,
+                    cross_validate(features, labels, patients, folds, fit=fit, where="x").scores,
+                )
             )
     assert min(planted) > 0.8
     # A standard error is about 0.07 per cohort and 0.025 for the mean of eight.
@@ -95,7 +112,10 @@ def test_the_eyes_of_a_patient_would_leak_without_grouping(tmp_path):
     features, labels, _ = cohort(effect=0.0)
     images = np.arange(len(labels))
     leaky = split_folds(labels, images, num_folds=4, seed=0, where="x")
-    assert auroc(labels, cross_validate(features, labels, images, leaky, fit=fit).scores) > 0.8
+    assert (
+        auroc(labels, cross_validate(features, labels, images, leaky, fit=fit, where="x").scores)
+        > 0.8
+    )
 
 
 def test_knn_votes_are_a_softmax_over_the_k_nearest_alone():
@@ -152,7 +172,7 @@ def test_c_is_strong_for_a_plain_effect_and_the_facts_say_when_at_the_edge(tmp_p
     features, labels, patients = cohort(effect=1.5)
     chosen = choose_c(features, labels, patients, config=GRID, seed=0, where="x")
     assert chosen in GRID.c_grid
-    scores, facts = protocols(tmp_path)["linear"](features, labels, patients, features)
+    scores, facts = protocols(tmp_path)["linear"](features, labels, patients, features, "x")
     assert facts["c_at_grid_edge"]  # a grid of two values has nothing but edges
     assert facts["converged"]
     assert facts["c"] in (0.01, 1.0)
@@ -194,6 +214,6 @@ def test_a_fold_of_one_class_is_an_error():
 def test_more_neighbors_than_images_is_an_error(tmp_path):
     features, labels, patients = cohort(num_patients=2)
     with pytest.raises(
-        EvaluateError, match="more neighbors than training images; got 5, expected 4"
+        EvaluateError, match="more neighbors than training images; got 5, expected at most 4"
     ):
-        protocols(tmp_path)["knn_5"](features, labels, patients, features)
+        protocols(tmp_path)["knn_5"](features, labels, patients, features, "x")

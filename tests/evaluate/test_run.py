@@ -72,10 +72,10 @@ def test_all_protocols_of_a_task_share_images_patients_and_folds(finished):
         read_predictions(predictions_path(finished / "out", model=m, task="bright", protocol=p))
         for m, p in (("tiny", "knn_5"), ("floor", "linear"))
     )
-    for column in ("image_ids", "patient_ids", "labels", "folds"):
+    for column in ("uids", "subject_ids", "labels", "folds"):
         assert np.array_equal(getattr(first, column), getattr(second, column))
-    for patient in np.unique(first.patient_ids):
-        assert len(set(first.folds[first.patient_ids == patient])) == 1
+    for patient in np.unique(first.subject_ids):
+        assert len(set(first.folds[first.subject_ids == patient])) == 1
 
 
 def test_no_patient_number_or_file_name_is_written_anywhere(finished):
@@ -90,7 +90,7 @@ def test_no_patient_number_or_file_name_is_written_anywhere(finished):
 def test_pseudonyms_are_drawn_anew_unless_a_salt_is_kept(copied):
     def names():
         path = predictions_path(copied / "out", model="floor", task="noise", protocol="linear")
-        return read_predictions(path).patient_ids.tolist()
+        return read_predictions(path).subject_ids.tolist()
 
     run_evaluation(checked(evaluation(copied, **FLOOR_ONLY)))
     first, metrics = names(), (copied / "out" / "metrics.json").read_bytes()
@@ -197,7 +197,8 @@ def test_missing_unreadable_and_copied_images_are_counted_in_the_report(copied):
 
 def test_features_that_are_not_finite_are_an_error(copied, monkeypatch):
     monkeypatch.setattr(
-        "retfm_dist.evaluate.encode.features.FeatureSet.matrix", lambda *_: np.full((56, 2), np.nan)
+        "retfm_dist.evaluate.encode.features.EncodedImages.matrix",
+        lambda *_: np.full((56, 2), np.nan),
     )
     with pytest.raises(EvaluateError, match="model tiny, task bright: features are not finite"):
         run_evaluation(checked(evaluation(copied)))
@@ -276,7 +277,7 @@ def test_reports_without_an_evaluation_are_errors(copied, tmp_path):
 
 
 def test_validation_counts_without_computing_features(copied, monkeypatch):
-    monkeypatch.setattr("retfm_dist.evaluate.run.compute_features", None)
+    monkeypatch.setattr("retfm_dist.evaluate.encode.features.prepare_squares", None)
     facts = validate(checked(evaluation(copied)))
     assert [task["num_patients"] for task in facts["tasks"]] == [28, 28]
     assert [model["kind"] for model in facts["models"]] == ["export", "random_init", "handcrafted"]

@@ -5,13 +5,14 @@ import pytest
 
 from retfm_dist.cohort.records import ImageRecord
 from retfm_dist.errors import CohortError, EvaluateError
-from retfm_dist.evaluate.config import TableConfig, TaskConfig
+from retfm_dist.evaluate.config import ComputeConfig, TableConfig, TaskConfig
+from retfm_dist.evaluate.encode.features import EncodedImages, encode_images
 from retfm_dist.evaluate.samples import (
     describe_samples,
     drop_copies,
     drop_missing,
-    drop_unreadable,
-    hash_images,
+    drop_unusable,
+    list_photographs,
     read_tasks,
     select_samples,
 )
@@ -37,8 +38,13 @@ def archive(tmp_path):
     return tmp_path
 
 
-def table(archive):
-    return TableConfig(path=archive / "table.csv", images=archive)
+def table(archive, **changes):
+    return TableConfig(path=archive / "table.csv", images=archive, **changes)
+
+
+def hashed(samples, archive):
+    photographs = list_photographs([samples], table(archive))
+    return encode_images(photographs, [], cache_dir=archive / "cache", compute=ComputeConfig())
 
 
 def one_task(archive, **changes):
@@ -54,7 +60,7 @@ def one_task(archive, **changes):
 
 
 def flow(samples):
-    return [(step.reason, step.num_images) for step in samples.steps]
+    return [(step.reason, step.num_images) for step in samples.exclusions]
 
 
 def test_rows_are_selected_by_filter_and_label_and_every_exclusion_is_counted(archive):
@@ -106,8 +112,7 @@ def test_counts_and_subgroups_hold_no_identifier(archive):
 def test_missing_files_are_left_out_and_counted(archive):
     (archive / "c.png").unlink()
     samples = one_task(archive)
-    digests = hash_images([samples], table(archive), num_threads=2)
-    left = drop_missing(samples, digests, max_bad_ratio=0.5)
+    left = drop_missing(samples, table(archive, max_bad_ratio=0.5))
     assert [record.image_path for record in left.records] == ["a.png", "b.png", "g.png"]
     assert flow(left)[-1] == ("image file missing", 1)
 
@@ -115,30 +120,29 @@ def test_missing_files_are_left_out_and_counted(archive):
 def test_too_many_missing_files_are_an_error_that_names_rows_not_files(archive):
     (archive / "c.png").unlink()
     samples = one_task(archive)
-    digests = hash_images([samples], table(archive), num_threads=2)
     with pytest.raises(
         EvaluateError,
         match=r"task x, table discs: image files are missing: 1 of 4; got rows 3, expected at most 1.00%",
     ) as caught:
-        drop_missing(samples, digests, max_bad_ratio=0.01)
+        drop_missing(samples, table(archive, max_bad_ratio=0.01))
     assert "c.png" not in str(caught.value)
 
 
 def test_unreadable_images_are_left_out_and_counted(archive):
     samples = one_task(archive)
-    digests = hash_images([samples], table(archive), num_threads=2)
-    bad = {digests[samples.records[1].row]: "truncated"}
-    left = drop_unreadable(samples, digests, bad, max_bad_ratio=0.25)
-    assert flow(left)[-1] == ("image unreadable or without a field of view", 1)
+    digests = hashed(samples, archive).digests
+    encoded = EncodedImages(digests, {}, bad={digests[samples.records[1].row]: "truncated"})
+    left = drop_unusable(samples, encoded, max_bad_ratio=0.25)
+    assert ("image unreadable or without a field of view", 1) in flow(left)
     with pytest.raises(EvaluateError, match="images are unreadable: 1 of 4; got rows 2"):
-        drop_unreadable(samples, digests, bad, max_bad_ratio=0.2)
+        drop_unusable(samples, encoded, max_bad_ratio=0.2)
 
 
 def test_copies_are_left_out_and_contradicting_ones_altogether(archive):
     (archive / "b.png").write_bytes(b"a.png")  # same patient, other label
     (archive / "g.png").write_bytes(b"c.png")  # other patient, other label
     samples = one_task(archive)
-    digests = hash_images([samples], table(archive), num_threads=2)
+    digests = hashed(samples, archive).digests
     assert not drop_copies(samples, digests).records
     write_table(archive / "table.csv", [*ROWS, ("h.png", "P5", "L", "here", "0", "", "")], COLUMNS)
     (archive / "b.png").write_bytes(b"b.png")
@@ -154,7 +158,7 @@ def test_copies_are_left_out_and_contradicting_ones_altogether(archive):
         COLUMNS,
     )
     samples = one_task(archive)
-    left = drop_copies(samples, hash_images([samples], table(archive), num_threads=2))
+    left = drop_copies(samples, hashed(samples, archive).digests)
     assert [record.image_path for record in left.records] == ["a.png", "b.png", "h.png"]
     assert flow(left)[-1] == ("exact copy of another image", 3)
 

@@ -29,8 +29,8 @@ def predictions(seed=0, *, num_patients=40, effect=1.0):
         model="m",
         task="t",
         protocol="linear",
-        image_ids=np.array([f"{i:016x}" for i in range(2 * num_patients)]),
-        patient_ids=np.repeat([f"{i:012x}" for i in range(num_patients)], 2),
+        uids=np.array([f"{i:016x}" for i in range(2 * num_patients)]),
+        subject_ids=np.repeat([f"{i:012x}" for i in range(num_patients)], 2),
         labels=labels,
         scores=scores,
         folds=np.arange(2 * num_patients) // 4 % 4,
@@ -53,7 +53,7 @@ def test_predictions_read_back_as_they_were_written(tmp_path):
 def test_the_file_is_a_plain_table_that_others_read(tmp_path):
     write_predictions(tmp_path, predictions())
     table = pyarrow.parquet.read_table(tmp_path / "predictions" / "m" / "t" / "linear.parquet")
-    assert table.column_names == ["image_id", "patient_id", "y", "p_0", "p_1", "fold"]
+    assert table.column_names == ["uid", "subject_id", "y", "p_0", "p_1", "fold"]
     np.testing.assert_allclose(table["p_0"].to_numpy() + table["p_1"].to_numpy(), 1)
 
 
@@ -82,7 +82,7 @@ def test_what_is_no_probability_is_an_error(tmp_path, value):
     item = predictions()
     item.scores[3] = value
     write_predictions(tmp_path, item)
-    with pytest.raises(EvaluateError, match=f"row 4: p_1 is no probability; got {value}"):
+    with pytest.raises(EvaluateError, match=f"row 4: p_1 is not in .0, 1.; got {value}"):
         read_predictions(predictions_path(tmp_path, model="m", task="t", protocol="linear"))
 
 
@@ -98,7 +98,7 @@ def test_a_planted_effect_has_an_interval_above_chance_and_an_absent_one_has_not
 def test_numbers_do_not_depend_on_how_patients_are_called():
     item = predictions()
     renamed = dataclasses.replace(
-        item, patient_ids=np.array([name[::-1] for name in item.patient_ids])
+        item, subject_ids=np.array([name[::-1] for name in item.subject_ids])
     )
     assert score(renamed) == score(item)
 

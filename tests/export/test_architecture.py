@@ -10,9 +10,7 @@ from retfm_dist.export.architecture import (
     Architecture,
     architecture_of,
     build_encoder,
-    encoder_names,
     encoder_state,
-    mae_names,
     timm_config,
 )
 from retfm_dist.model.mae import MaskedAutoencoder
@@ -25,19 +23,15 @@ HERE = Path("x.pth")
 
 def test_a_vit_large_has_the_published_number_of_tensors_and_values():
     with torch.device("meta"):
-        shapes = {
-            name: t.shape for name, t in MaskedAutoencoder(**MAE_SIZES["L"]).state_dict().items()
-        }
-    assert len(mae_names(24, 8)) == 398
-    assert len(encoder_names(24)) == 294
-    assert shapes.keys() == mae_names(24, 8)
-    assert sum(shape.numel() for shape in shapes.values()) == 329_541_888
-    assert sum(shapes[name].numel() for name in encoder_names(24)) == 303_301_632
+        state = MaskedAutoencoder(MAE_SIZES["L"]).state_dict()
+    encoder = encoder_state(state)
+    assert (len(state), len(encoder)) == (398, 294)
+    assert sum(tensor.numel() for tensor in state.values()) == 329_541_888
+    assert sum(tensor.numel() for tensor in encoder.values()) == 303_301_632
 
 
 def test_the_encoder_of_a_state_dict_is_what_timm_expects():
     state = encoder_state(trained_model(0).state_dict())
-    assert state.keys() == encoder_names(TINY["depth"])
     model = build_encoder(architecture_of(state, num_heads=3, where=HERE))
     assert {name: t.shape for name, t in model.state_dict().items()} == {
         name: t.shape for name, t in state.items()
@@ -62,19 +56,35 @@ def test_the_timm_config_is_json_and_names_an_architecture_of_timm():
 @pytest.mark.parametrize("size", ["S", "B", "L", "H"])
 def test_the_dimensions_of_published_sizes_are_read_from_shapes(size):
     with torch.device("meta"):
-        state = MaskedAutoencoder(**MAE_SIZES[size]).state_dict()
-    found = architecture_of(encoder_state(state), num_heads=None, where=HERE)
-    wanted = {name: MAE_SIZES[size][name] for name in Architecture.__annotations__}
+        state = MaskedAutoencoder(MAE_SIZES[size]).state_dict()
+    found = architecture_of(encoder_state(state), num_heads=MAE_SIZES[size].num_heads, where=HERE)
+    wanted = {name: getattr(MAE_SIZES[size], name) for name in Architecture.__annotations__}
     assert found == Architecture(**wanted)
 
 
-def test_unknown_heads_are_an_error_not_a_guess():
-    with pytest.raises(
-        ExportError, match="number of attention heads.*got width 24.*give num_heads"
-    ):
-        architecture_of(trained_model(0).state_dict(), num_heads=None, where=HERE)
+@pytest.mark.parametrize("num_heads", [5, 48])
+def test_heads_that_do_not_divide_the_width_are_refused(num_heads):
+    with pytest.raises(ExportError, match=f"got num_heads {num_heads}, width 24; set num_heads"):
+        architecture_of(trained_model(0).state_dict(), num_heads=num_heads, where=HERE)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("patch_embed.proj.weight", (24, 192), "patch_embed.proj.weight has another form"),
+        ("patch_embed.proj.weight", (24, 3, 0, 0), "patch_embed.proj.weight has another form"),
+        ("pos_embed", (17, 24), r"pos_embed has another form .* got \[17, 24\]"),
+        ("pos_embed", (1, 1, 4, 4, 24), "pos_embed has another form .* expected 3 dimensions"),
+        ("pos_embed", (1, 16, 24), r"pos_embed is not that of a square grid .* got \[1, 16, 24\]"),
+        ("pos_embed", (1, 1, 24), "pos_embed is not that of a square grid"),
+    ],
+)
+def test_tensors_of_another_rank_are_one_clear_message(name, shape, message):
+    state = trained_model(0).state_dict() | {name: torch.zeros(shape)}
+    with pytest.raises(ExportError, match=f"x.pth: {message}"):
+        architecture_of(state, num_heads=3, where=HERE)
 
 
 def test_another_model_is_refused():
-    with pytest.raises(ExportError, match="no tensor patch_embed.proj.weight.*MAE's names"):
-        architecture_of({"conv1.weight": torch.zeros(1)}, num_heads=None, where=HERE)
+    with pytest.raises(ExportError, match="no tensor patch_embed.proj.weight.*of MAE's encoder"):
+        architecture_of({"conv1.weight": torch.zeros(1)}, num_heads=3, where=HERE)

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from retfm_dist.durable import sha256_file
 from retfm_dist.errors import ExportError, ModelError
-from retfm_dist.export.load import load_encoder, read_architecture, verify_export, weights_path
+from retfm_dist.export.load import load_encoder, verify_export
 from retfm_dist.export.write import write_export
 from tests.fakes.runs import trained_model, write_run
 
@@ -39,20 +39,36 @@ def test_a_published_checkpoint_loads_without_running_its_code(tmp_path):
         {"model": trained_model(0).state_dict(), "epoch": 800, "args": argparse.Namespace(lr=1)},
         path,
     )
-    model, preprocessing = load_encoder(path, num_heads=3)
-    assert preprocessing.img_size == 32
-    assert torch.equal(model.norm.weight, trained_model(0).norm.weight)
+    loaded = load_encoder(path, num_heads=3)
+    assert loaded.preprocessing.img_size == 32
+    assert loaded.weights_sha256 == sha256_file(path)
+    assert torch.equal(loaded.model.norm.weight, trained_model(0).norm.weight)
 
 
-def test_a_bare_encoder_state_dict_loads(export):
-    model, _ = load_encoder(export / "model.safetensors", num_heads=3)
-    assert torch.equal(model.norm.weight, trained_model(6).norm.weight)
-    assert read_architecture(export / "model.safetensors", num_heads=3) == read_architecture(export)
+@pytest.mark.parametrize("name", ["model.safetensors", "mae.safetensors", "retfound.pth"])
+def test_every_file_of_an_export_loads_by_itself_and_states_its_heads(export, name):
+    loaded = load_encoder(export / name)
+    assert torch.equal(loaded.model.norm.weight, trained_model(6).norm.weight)
+    assert loaded.architecture == load_encoder(export).architecture
+    with pytest.raises(
+        ExportError, match=f"{name}: num_heads contradicts the file; got 4, expected 3"
+    ):
+        load_encoder(export / name, num_heads=4)
 
 
-def test_the_weights_path_is_inside_an_export_or_the_file_itself(export):
-    assert weights_path(export) == export / "model.safetensors"
-    assert weights_path(export / "retfound.pth") == export / "retfound.pth"
+def test_heads_that_contradict_an_export_are_refused(export):
+    assert load_encoder(export, num_heads=3).architecture.num_heads == 3
+    with pytest.raises(ExportError, match="num_heads contradicts the export; got 6, expected 3"):
+        load_encoder(export, num_heads=6)
+
+
+def test_a_file_without_heads_asks_for_them(tmp_path):
+    torch.save(trained_model(0).state_dict(), tmp_path / "x.pth")
+    with pytest.raises(
+        ExportError, match="does not state the number of attention heads.*set num_heads"
+    ):
+        load_encoder(tmp_path / "x.pth")
+    assert load_encoder(tmp_path / "x.pth", num_heads=4).architecture.num_heads == 4
 
 
 def test_nothing_there_is_an_error_that_says_how_to_get_it(tmp_path):
@@ -113,9 +129,9 @@ def reshape(state):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (drop, "1 tensors are missing; got norm.bias"),
-        (add, "1 tensors are unknown to the encoder; got fc_norm.bias"),
-        (reshape, r"tensor pos_embed has another shape; got \(1, 50, 24\), expected \(1, 17, 24\)"),
+        (drop, "not those of the encoder; got 1 missing: norm.bias"),
+        (add, "got 1 unexpected: fc_norm.bias"),
+        (reshape, r"1 of another shape: pos_embed \(1, 50, 24\) instead of \(1, 17, 24\)"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(export, spoil, message):

@@ -9,12 +9,17 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from retfm_dist.config.load import check_config
+from retfm_dist.config.schema import ModelConfig
 from retfm_dist.durable import sha256_file, write_json
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.export.architecture import Architecture, encoder_state, timm_config
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
 
 TINY = Architecture(img_size=32, patch_size=8, embed_dim=24, depth=1, num_heads=3)
+MAE = {
+    **vars(TINY), "decoder_embed_dim": 16, "decoder_depth": 1, "decoder_num_heads": 2,
+    "mask_ratio": 0.75, "norm_pix_loss": True,
+}  # fmt: skip
 COLUMNS = ("image_path", "patient_id", "eye", "site", "label_bright", "label_noise")
 
 
@@ -56,10 +61,7 @@ def read_table(path: Path) -> list[list[str]]:
 
 
 def mae_state(seed: int = 0) -> dict[str, torch.Tensor]:
-    model = MaskedAutoencoder(
-        **vars(TINY), decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2, mask_ratio=0.75,
-        norm_pix_loss=True,
-    )  # fmt: skip
+    model = MaskedAutoencoder(ModelConfig(**MAE))
     init_weights(model, seed)
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 

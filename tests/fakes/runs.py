@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from retfm_dist.config.load import check_config, to_yaml
-from retfm_dist.config.schema import PretrainConfig
+from retfm_dist.config.schema import ModelConfig, PretrainConfig
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
 from retfm_dist.train.checkpoint import write_checkpoint
 
@@ -45,7 +45,7 @@ def pretrain_config(run_dir: Path, *, shards: Path | str = "shards/none", **run)
 
 def trained_model(seed: int) -> MaskedAutoencoder:
     """A model whose norms and biases are not the identity, so that leaving one out shows."""
-    model = MaskedAutoencoder(**TINY)
+    model = MaskedAutoencoder(ModelConfig(**TINY))
     init_weights(model, seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from retfm_dist.config.schema import ModelConfig
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
 
 TINY = {
@@ -19,8 +20,8 @@ TINY = {
 
 @pytest.fixture
 def tiny():
-    """Arguments of a model of 16 patches that does everything a large one does."""
-    return dict(TINY)
+    """A model of 16 patches that does everything a large one does."""
+    return ModelConfig(**TINY)
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ def build():
     """Return a function that builds a tiny model with other arguments as given."""
 
     def build_model(*, seed=0, **changes):
-        model = MaskedAutoencoder(**{**TINY, **changes})
+        model = MaskedAutoencoder(ModelConfig(**{**TINY, **changes}))
         init_weights(model, seed)
         return model
 

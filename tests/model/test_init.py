@@ -10,14 +10,14 @@ def test_two_models_of_one_seed_are_equal_whatever_was_drawn_before(tiny):
     states = []
     for global_seed in (1, 2):
         torch.manual_seed(global_seed)
-        model = MaskedAutoencoder(**tiny)
+        model = MaskedAutoencoder(tiny)
         init_weights(model, 0)
         states.append(model.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 def test_every_parameter_is_overwritten(tiny):
-    model = MaskedAutoencoder(**tiny)
+    model = MaskedAutoencoder(tiny)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(torch.nan)
@@ -27,7 +27,7 @@ def test_every_parameter_is_overwritten(tiny):
 
 
 def test_the_global_generator_is_left_alone(tiny):
-    model = MaskedAutoencoder(**tiny)
+    model = MaskedAutoencoder(tiny)
     before = torch.get_rng_state()
     init_weights(model, 0)
     assert torch.equal(torch.get_rng_state(), before)
@@ -58,7 +58,7 @@ def test_depth_does_not_change_the_layers_that_models_share(build):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_the_number_format_changes_the_rounding_only(tiny, build, dtype):
-    model = MaskedAutoencoder(**tiny).to(dtype)
+    model = MaskedAutoencoder(tiny).to(dtype)
     init_weights(model, 0)
     expected = build().state_dict()
     for name, value in model.state_dict().items():

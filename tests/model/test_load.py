@@ -1,20 +1,21 @@
 import argparse
-import os
-import pickle
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from retfm_dist.config.schema import ModelConfig
 from retfm_dist.errors import ModelError
-from retfm_dist.model.load import load_weights, read_state_dict
+from retfm_dist.model.load import load_weights
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
 
 
 def build(embed_dim=32, seed=0):
     model = MaskedAutoencoder(
-        img_size=32, patch_size=8, embed_dim=embed_dim, depth=2, num_heads=2,
-        decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2, mask_ratio=0.75, norm_pix_loss=True,
+        ModelConfig(
+            img_size=32, patch_size=8, embed_dim=embed_dim, depth=2, num_heads=2,
+            decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2, mask_ratio=0.75, norm_pix_loss=True,
+        )
     )  # fmt: skip
     init_weights(model, seed)
     return model
@@ -64,38 +65,3 @@ def test_an_encoder_alone_is_refused(tmp_path):
         ModelError, match=r"missing: .* and \d+ more; 1 unexpected: head\.weight.*use the full one"
     ):
         load_weights(build(), tmp_path / "x.safetensors")
-
-
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ModelError, match=r"absent\.pth: no such weights file; .*init_from=null"):
-        read_state_dict(tmp_path / "absent.pth")
-
-
-@pytest.mark.parametrize("name", ["x.pth", "x.safetensors"])
-def test_a_damaged_file_is_refused(tmp_path, name):
-    (tmp_path / name).write_bytes(b"not weights at all")
-    with pytest.raises(ModelError, match="cannot read the weights"):
-        read_state_dict(tmp_path / name)
-
-
-class Payload:
-    def __reduce__(self):
-        return os.mkdir, ("ran",)
-
-
-def test_code_in_a_pickle_is_not_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"model": Payload()}, tmp_path / "x.pth")
-    with pytest.raises(ModelError, match="cannot read the weights"):
-        read_state_dict(tmp_path / "x.pth")
-    (tmp_path / "y.pth").write_bytes(pickle.dumps(Payload(), protocol=2))
-    with pytest.raises(ModelError, match="cannot read the weights"):
-        read_state_dict(tmp_path / "y.pth")
-    assert not (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"model": 3}, {"a": 1}])
-def test_a_file_without_tensors_is_refused(tmp_path, content):
-    torch.save(content, tmp_path / "x.pth")
-    with pytest.raises(ModelError, match="no state dict in this file"):
-        read_state_dict(tmp_path / "x.pth")

@@ -42,7 +42,7 @@ def test_loss_mask_pred_and_gradients_equal_the_published_ones(build, tiny, chan
     weights = {
         name: value.detach().clone().requires_grad_() for name, value in model.named_parameters()
     }
-    expected = published_mae(weights, images, noise, arguments={**tiny, **changes})
+    expected = published_mae(weights, images, noise, arguments={**tiny.model_dump(), **changes})
     expected.loss.backward()
 
     output = model(images, noise)
@@ -66,7 +66,7 @@ def test_float32_stays_within_its_rounding_of_the_published_loss(build, tiny):
     model = build()
     images, noise = batch_for(model)
     weights = {name: value.detach().double() for name, value in model.state_dict().items()}
-    expected = published_mae(weights, images, noise, arguments=tiny)
+    expected = published_mae(weights, images, noise, arguments=tiny.model_dump())
     loss = model(images, noise).loss
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(expected.loss.item(), rel=1e-6)
@@ -76,7 +76,7 @@ def test_bfloat16_stays_within_its_rounding_of_the_published_loss(build, tiny):
     model = build()
     images, noise = batch_for(model)
     weights = {name: value.detach().double() for name, value in model.state_dict().items()}
-    expected = published_mae(weights, images, noise, arguments=tiny)
+    expected = published_mae(weights, images, noise, arguments=tiny.model_dump())
     output = model.bfloat16()(images, noise)
     output.loss.backward()
     assert output.loss.dtype == torch.float32
@@ -146,12 +146,12 @@ def test_a_published_vit_l_state_dict_loads_strictly():
         for name, shape in published_names(depth=24, decoder_depth=8).items()
     }
     with torch.device("meta"):
-        model = MaskedAutoencoder(**MAE_SIZES["L"])
+        model = MaskedAutoencoder(MAE_SIZES["L"])
     model.load_state_dict(published, strict=True, assign=True)
     assert len(model.state_dict()) == 398
     assert sum(value.numel() for value in model.state_dict().values()) == 329_541_888
     with torch.device("meta"):
-        fresh = MaskedAutoencoder(**MAE_SIZES["L"])
+        fresh = MaskedAutoencoder(MAE_SIZES["L"])
     trainable = [value for value in fresh.parameters() if value.requires_grad]
     assert sum(value.numel() for value in trainable) == 329_239_296
     frozen = {name for name, value in fresh.named_parameters() if not value.requires_grad}

@@ -47,14 +47,14 @@ def test_a_panel_shows_original_masked_and_pasted_reconstruction(build, images, 
 
 @pytest.mark.parametrize("norm_pix_loss", [True, False])
 def test_a_perfect_prediction_shows_the_original(tiny, images, noise, norm_pix_loss):
-    model = Clairvoyant(**{**tiny, "norm_pix_loss": norm_pix_loss})
+    model = Clairvoyant(tiny.model_copy(update={"norm_pix_loss": norm_pix_loss}))
     original, _, pasted = columns_of(reconstruction_panel(model, images, noise))
     assert torch.equal(pasted, original)
 
 
 def test_flat_patches_are_shown_flat(tiny, noise):
     images = torch.full((3, 3, 32, 32), 77, dtype=torch.uint8)
-    original, _, pasted = columns_of(reconstruction_panel(Clairvoyant(**tiny), images, noise))
+    original, _, pasted = columns_of(reconstruction_panel(Clairvoyant(tiny), images, noise))
     assert torch.equal(pasted, original)
 
 

@@ -1,4 +1,4 @@
-"""The arms of a comparison: whatever turns images into features, and its identity."""
+"""The models that are judged: whatever turns images into features, and its identity."""
 
 import hashlib
 import json
@@ -9,26 +9,31 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from retfm_dist.durable import sha256_file
+from retfm_dist.config.schema import ModelConfig
 from retfm_dist.errors import EvaluateError
-from retfm_dist.evaluate.config import EvaluateConfig, ExportArm, HandcraftedArm, RandomInitArm
+from retfm_dist.evaluate.config import (
+    EvaluateConfig,
+    ExportModelConfig,
+    HandcraftedModelConfig,
+    RandomInitModelConfig,
+)
 from retfm_dist.evaluate.encode import handcrafted
 from retfm_dist.export.architecture import Architecture, Preprocessing, build_encoder, encoder_state
-from retfm_dist.export.load import (
-    PROVENANCE_NAME,
-    load_encoder,
-    read_architecture,
-    weights_path,
-)
+from retfm_dist.export.load import PROVENANCE_NAME, LoadedEncoder, load_encoder
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
 
 
 class FeatureExtractor(Protocol):
-    """What the feature stage needs of an arm."""
+    """What the feature stage needs of a model."""
 
     @property
     def img_size(self) -> int:
         """Side of the square input, px."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where features are computed."""
         ...
 
     def extract(self, images: Tensor) -> Tensor:
@@ -37,7 +42,7 @@ class FeatureExtractor(Protocol):
 
 
 @dataclass(frozen=True)
-class Arm:
+class Model:
     """A named feature extractor.
 
     Attributes:
@@ -56,16 +61,16 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Encoder:
+class EncoderExtractor:
     """A timm encoder with its normalization, in fp32.
 
     Attributes:
-        model: [B, 3, S, S] normalized images -> [B, D].
+        encoder: [B, 3, S, S] normalized images -> [B, D].
         preprocessing: How its input is made.
         device: Where it runs.
     """
 
-    model: nn.Module
+    encoder: nn.Module
     preprocessing: Preprocessing
     device: torch.device
 
@@ -84,38 +89,49 @@ class Encoder:
         pixels = (images.to(self.device).float() / 255 - mean) / std
         # cuDNN would otherwise round convolutions to 10 bits (TF32) on recent GPUs.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return self.model(pixels).float().cpu()
+            return self.encoder(pixels).float().cpu()
 
 
 @dataclass(frozen=True)
-class Handcrafted:
+class HandcraftedExtractor:
     """The floor of `handcrafted.py`."""
 
     img_size: int = handcrafted.IMG_SIZE
+
+    @property
+    def device(self) -> torch.device:
+        """Where features are computed."""
+        return torch.device("cpu")
 
     def extract(self, images: Tensor) -> Tensor:
         """Return float32 [B, D] features of uint8 [B, 3, S, S] images."""
         return handcrafted.handcrafted_features(images)
 
 
-def build_arms(config: EvaluateConfig) -> list[Arm]:
-    """Load every model of the config.
+def build_models(config: EvaluateConfig) -> list[Model]:
+    """Load every model of the config, each weights file once, in the order of the config.
 
     Raises:
+        EvaluateError: There is no GPU although one is asked for.
         ExportError: An export is missing, damaged or of another format.
+        ModelError: A weights file is damaged or holds no state dict.
     """
     device = choose_device(config.compute.device)
-    exports = {model.id: model for model in config.models if isinstance(model, ExportArm)}
-    arms = []
-    for model in config.models:
-        match model:
-            case ExportArm():
-                arms.append(_export_arm(model, device))
-            case RandomInitArm():
-                arms.append(_random_arm(model, exports[model.like], device))
-            case HandcraftedArm():
-                arms.append(_handcrafted_arm(model))
-    return arms
+    exports = {
+        item.id: (item, load_encoder(item.path, num_heads=item.num_heads))
+        for item in config.models
+        if isinstance(item, ExportModelConfig)
+    }
+    models = []
+    for item in config.models:
+        match item:
+            case ExportModelConfig():
+                models.append(_export_model(*exports[item.id], device))
+            case RandomInitModelConfig():
+                models.append(_random_model(item, exports[item.like][1].architecture, device))
+            case HandcraftedModelConfig():
+                models.append(_handcrafted_model(item))
+    return models
 
 
 def choose_device(name: str) -> torch.device:
@@ -135,19 +151,21 @@ def choose_device(name: str) -> torch.device:
 
 def random_encoder(architecture: Architecture, *, seed: int) -> nn.Module:
     """Return an encoder in the state that pre-training with this seed starts from."""
-    # Initial values depend on each parameter's own name and shape: any decoder will do.
+    # Initial values depend on each parameter's own name and shape: any decoder and mask will do.
     start = MaskedAutoencoder(
-        **asdict(architecture),
-        decoder_embed_dim=4,
-        decoder_depth=0,
-        decoder_num_heads=1,
-        mask_ratio=0.75,
-        norm_pix_loss=True,
+        ModelConfig(
+            **asdict(architecture),
+            decoder_embed_dim=4,
+            decoder_depth=1,
+            decoder_num_heads=1,
+            mask_ratio=0.5,
+            norm_pix_loss=True,
+        )
     )
     init_weights(start, seed)
-    model = build_encoder(architecture)
-    model.load_state_dict(encoder_state(start.state_dict()), strict=True)
-    return model.eval()
+    encoder = build_encoder(architecture)
+    encoder.load_state_dict(encoder_state(start.state_dict()), strict=True)
+    return encoder.eval()
 
 
 def digest_weights(model: nn.Module) -> str:
@@ -159,32 +177,29 @@ def digest_weights(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _export_arm(config: ExportArm, device: torch.device) -> Arm:
-    model, preprocessing = load_encoder(config.path, num_heads=config.num_heads)
-    architecture = read_architecture(config.path, num_heads=config.num_heads)
-    file = weights_path(config.path)
-    weights_sha256 = sha256_file(file)
-    facts = {
-        "architecture": asdict(architecture),
-        "weights": file.name,
-        "weights_sha256": weights_sha256,
-        **_read_provenance(config.path),
-    }
-    return Arm(
+def _export_model(config: ExportModelConfig, loaded: LoadedEncoder, device: torch.device) -> Model:
+    architecture = asdict(loaded.architecture)
+    return Model(
         id=config.id,
         kind=config.kind,
-        identity=_identity(weights_sha256, asdict(architecture), asdict(preprocessing)),
-        facts=facts,
-        extractor=Encoder(model.to(device), preprocessing, device),
+        identity=_identity(loaded.weights_sha256, architecture, asdict(loaded.preprocessing)),
+        facts={
+            "architecture": architecture,
+            "weights": "model.safetensors" if config.path.is_dir() else config.path.name,
+            "weights_sha256": loaded.weights_sha256,
+            **_read_provenance(config.path),
+        },
+        extractor=EncoderExtractor(loaded.model.to(device), loaded.preprocessing, device),
     )
 
 
-def _random_arm(config: RandomInitArm, like: ExportArm, device: torch.device) -> Arm:
-    architecture = read_architecture(like.path, num_heads=like.num_heads)
-    model = random_encoder(architecture, seed=config.seed)
+def _random_model(
+    config: RandomInitModelConfig, architecture: Architecture, device: torch.device
+) -> Model:
+    encoder = random_encoder(architecture, seed=config.seed)
     preprocessing = Preprocessing(img_size=architecture.img_size)
-    weights_sha256 = digest_weights(model)
-    return Arm(
+    weights_sha256 = digest_weights(encoder)
+    return Model(
         id=config.id,
         kind=config.kind,
         identity=_identity(weights_sha256, asdict(architecture), asdict(preprocessing)),
@@ -193,13 +208,13 @@ def _random_arm(config: RandomInitArm, like: ExportArm, device: torch.device) ->
             "seed": config.seed,
             "weights_sha256": weights_sha256,
         },
-        extractor=Encoder(model.to(device), preprocessing, device),
+        extractor=EncoderExtractor(encoder.to(device), preprocessing, device),
     )
 
 
-def _handcrafted_arm(config: HandcraftedArm) -> Arm:
+def _handcrafted_model(config: HandcraftedModelConfig) -> Model:
     facts = {"version": handcrafted.VERSION, "num_features": len(handcrafted.FEATURE_NAMES)}
-    return Arm(config.id, config.kind, _identity(facts), facts, Handcrafted())
+    return Model(config.id, config.kind, _identity(facts), facts, HandcraftedExtractor())
 
 
 def _identity(*parts: object) -> str:

@@ -1,12 +1,12 @@
 """Example photographs for the report: chosen by rule, never by eye, and only when asked for.
 
-    pictures/TASK/IMAGEID.jpg
+    pictures/TASK/UID.jpg
 
 For each task, under the first model's last protocol: of the positive and of the negative images,
 those with the highest and those with the lowest scores.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from PIL import Image
 
 from retfm_dist.durable import open_atomic
 from retfm_dist.evaluate.config import EvaluateConfig
-from retfm_dist.evaluate.encode.features import prepare_image
+from retfm_dist.evaluate.encode.features import prepare_squares, read_file
 from retfm_dist.evaluate.predictions import Predictions, predictions_path, read_predictions
+from retfm_dist.evaluate.protocols import Protocol, build_protocols
 from retfm_dist.evaluate.samples import TaskSamples
 from retfm_dist.image.encode import encode_jpeg
 
@@ -56,40 +57,35 @@ def choose_examples(predictions: Predictions) -> list[Example]:
     return chosen
 
 
-def examples_source(config: EvaluateConfig) -> tuple[str, str]:
-    """Return the model and the protocol whose predictions choose the examples."""
-    return config.models[0].id, config.protocol_ids()[-1]
+def examples_source(config: EvaluateConfig) -> tuple[str, Protocol]:
+    """Return the id of the model and the protocol whose predictions choose the examples."""
+    return config.models[0].id, build_protocols(config)[-1]
 
 
-def write_examples(
-    out_dir: Path,
-    config: EvaluateConfig,
-    tasks: Sequence[tuple[TaskSamples, Mapping[int, str]]],
-) -> None:
+def write_examples(out_dir: Path, config: EvaluateConfig, tasks: Sequence[TaskSamples]) -> None:
     """Write the chosen photographs of each task, cropped and small.
 
     Args:
         out_dir: Output directory of the evaluation, predictions included.
         config: The evaluation.
-        tasks: Samples of each task, in the order of their predictions, and sha256 by row.
+        tasks: Samples of each task, in the order of their predictions.
     """
     model, protocol = examples_source(config)
-    for samples, _ in tasks:
-        task, images = samples.task.id, config.tables[samples.task.table].images
+    for samples in tasks:
+        task, table = samples.task.id, config.tables[samples.task.table]
         predictions = read_predictions(
-            predictions_path(out_dir, model=model, task=task, protocol=protocol)
+            predictions_path(out_dir, model=model, task=task, protocol=protocol.id)
         )
         for example in choose_examples(predictions):
             record = samples.records[example.index]
-            pixels = prepare_image(
-                images / record.image_path, [_SIDE_PX], where=f"row {record.row} of the table"
-            )[_SIDE_PX]
+            path, where = table.images / record.image_path, f"{table.path}, row {record.row}"
+            pixels = prepare_squares(read_file(path, where=where), [_SIDE_PX])[_SIDE_PX]
             picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-            image_id = str(predictions.image_ids[example.index])
-            with open_atomic(picture_path(out_dir, task, image_id)) as file:
+            uid = str(predictions.uids[example.index])
+            with open_atomic(picture_path(out_dir, task, uid)) as file:
                 file.write(encode_jpeg(picture, quality=_JPEG_QUALITY))
 
 
-def picture_path(out_dir: Path, task: str, image_id: str) -> Path:
+def picture_path(out_dir: Path, task: str, uid: str) -> Path:
     """Return where the example photograph of an image lies."""
-    return out_dir / "pictures" / task / f"{image_id}.jpg"
+    return out_dir / "pictures" / task / f"{uid}.jpg"

@@ -6,19 +6,20 @@ same bytes.
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from retfm_dist.cohort.composition import SMALLEST_CELL, cell_text, hidden_cells
+from retfm_dist.cohort.disclosure import SMALLEST_CELL, printable_groups
 from retfm_dist.config.load import read_config
 from retfm_dist.durable import write_json, write_text
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.predictions import Predictions, predictions_path, read_predictions
+from retfm_dist.evaluate.protocols import build_protocols
 from retfm_dist.evaluate.report.examples import (
     GROUPS,
     choose_examples,
@@ -35,7 +36,7 @@ _GROUP_TITLES = {
     "negative_high": "Negative, scored highest",
 }
 _KINDS = {
-    "export": "pre-trained encoder",
+    "export": "pre-trained model",
     "random_init": "control: before pre-training",
     "handcrafted": "floor: color and texture statistics",
 }
@@ -51,18 +52,19 @@ def render(out_dir: Path) -> Path:
         EvaluateError: `out_dir` holds no evaluation, or its predictions are incomplete.
     """
     config = _read_config(out_dir)
+    titles = {protocol.id: protocol.title for protocol in build_protocols(config)}
     predictions = [
-        read_predictions(predictions_path(out_dir, model=model.id, task=task.id, protocol=name))
+        read_predictions(predictions_path(out_dir, model=model.id, task=task.id, protocol=protocol))
         for task in config.tasks
         for model in config.models
-        for name in config.protocol_ids()
+        for protocol in titles
     ]
     scores = [
         score_predictions(item, bootstrap=config.bootstrap, seed=config.seed)
         for item in predictions
     ]
     write_json(out_dir / "metrics.json", metrics_json(scores, bootstrap=config.bootstrap))
-    context = _context(out_dir, config, predictions, scores)
+    context = _context(out_dir, config, titles, predictions, scores)
     write_text(out_dir / "report.md", _template("report.md.j2").render(context))
     path = out_dir / "report.html"
     write_text(path, _template("report.html.j2").render(context))
@@ -98,10 +100,12 @@ def _template(name: str) -> Any:
 def _context(
     out_dir: Path,
     config: EvaluateConfig,
+    titles: Mapping[str, str],
     predictions: Sequence[Predictions],
     scores: Sequence[Score],
 ) -> dict[str, Any]:
-    """Return what the templates show."""
+    """Return what the templates show; `titles` are those of the protocols, by id."""
+    source_model, source_protocol = examples_source(config)
     samples = {task["id"]: task for task in _read_json(out_dir / "samples.json")}
     slots = {model.id: slot for slot, model in enumerate(config.models)}
     return {
@@ -116,26 +120,25 @@ def _context(
             {
                 **samples[task.id],
                 "config": task,
-                "subgroups": list(_shown_subgroups(samples[task.id]["subgroups"])),
-                "rows": [_row(score, config) for score in scores if score.task == task.id],
-                "figures": list(_figures(task.id, config, predictions, scores, slots)),
+                "subgroups": _printable_subgroups(samples[task.id]["subgroups"]),
+                "rows": [_row(score, titles) for score in scores if score.task == task.id],
+                "figures": list(_figures(task.id, config, titles, predictions, scores)),
                 "pictures": _pictures(out_dir, config, task.id),
             }
             for task in config.tasks
         ],
-        "examples_source": (examples_source(config)[0], protocol_title(examples_source(config)[1])),
-        "remarks": _group_remarks(scores),
+        "examples_source": (source_model, source_protocol.title),
+        "remarks": _group_remarks(scores, titles),
         "smallest_cell": SMALLEST_CELL,
     }
 
 
-def _row(score: Score, config: EvaluateConfig) -> dict[str, Any]:
+def _row(score: Score, titles: Mapping[str, str]) -> dict[str, Any]:
     """Return one line of the table of results."""
     chosen = sorted({fit["c"] for fit in score.fits if "c" in fit})
     return {
         "model": score.model,
-        "kind": next(model.kind for model in config.models if model.id == score.model),
-        "protocol": protocol_title(score.protocol),
+        "protocol": titles[score.protocol],
         "value": score.value,
         "low": score.interval.low,
         "high": score.interval.high,
@@ -163,30 +166,26 @@ def _remarks(score: Score) -> list[str]:
     return remarks
 
 
-def _group_remarks(scores: Sequence[Score]) -> dict[str, list[str]]:
+def _group_remarks(scores: Sequence[Score], titles: Mapping[str, str]) -> dict[str, list[str]]:
     """Return each remark with where it applies."""
     places: dict[str, list[str]] = {}
     for score in scores:
         for remark in _remarks(score):
-            place = f"{score.task}, {score.model}, {protocol_title(score.protocol)}"
+            place = f"{score.task}, {score.model}, {titles[score.protocol]}"
             places.setdefault(remark, []).append(place)
     return places
-
-
-def protocol_title(protocol: str) -> str:
-    """Return the words for a protocol id."""
-    return "linear probe" if protocol == "linear" else f"kNN, k = {protocol.removeprefix('knn_')}"
 
 
 def _figures(
     task: str,
     config: EvaluateConfig,
+    titles: Mapping[str, str],
     predictions: Sequence[Predictions],
     scores: Sequence[Score],
-    slots: dict[str, int],
 ) -> Iterator[dict[str, Any]]:
     """Yield one figure per protocol, with the curves of all models."""
-    for protocol in config.protocol_ids():
+    slots = {model.id: slot for slot, model in enumerate(config.models)}
+    for protocol, protocol_title in titles.items():
         curves = [
             NamedCurve(
                 label=f"{score.model}  {_interval_text(score)}",
@@ -196,9 +195,9 @@ def _figures(
             for item, score in zip(predictions, scores, strict=True)
             if (score.task, score.protocol) == (task, protocol)
         ]
-        title = f"{task}, {protocol_title(protocol)}"
+        title = f"{task}, {protocol_title}"
         svg = draw_roc(curves, title=f"ROC curves: {title}", prefix=f"{task}-{protocol}")
-        yield {"title": protocol_title(protocol), "svg": Markup(svg)}
+        yield {"title": protocol_title, "svg": Markup(svg)}
 
 
 def _interval_text(score: Score) -> str:
@@ -208,25 +207,15 @@ def _interval_text(score: Score) -> str:
     return f"{score.value:.2f} ({interval.low:.2f}-{interval.high:.2f})"
 
 
-def _shown_subgroups(rows: Sequence[dict[str, Any]]) -> Iterator[dict[str, str]]:
-    """Yield subgroup sizes as text, with what would single somebody out hidden."""
-    for attribute in dict.fromkeys(row["attribute"] for row in rows):
-        groups = [row for row in rows if row["attribute"] == attribute]
-        hidden = hidden_cells([row["num_patients"] for row in groups])
-        few = hidden_cells([row["num_positive_patients"] for row in groups])
-        for row, is_hidden, are_few in zip(groups, hidden, few, strict=True):
-            # A shown group with nearly all of its patients positive tells about the others.
-            rest = row["num_patients"] - row["num_positive_patients"]
-            hide_positive = are_few or is_hidden or rest < SMALLEST_CELL
-            yield {
-                "attribute": attribute.replace("_", " "),
-                "group": row["group"],
-                "num_images": "-" if is_hidden else f"{row['num_images']:,}",
-                "num_patients": cell_text(row["num_patients"], is_hidden=is_hidden),
-                "num_positive_patients": cell_text(
-                    row["num_positive_patients"], is_hidden=hide_positive
-                ),
-            }
+def _printable_subgroups(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return subgroup sizes as text, with what would single somebody out hidden."""
+    return [
+        printable
+        for attribute in dict.fromkeys(row["attribute"] for row in rows)
+        for printable in printable_groups(
+            attribute, [row for row in rows if row["attribute"] == attribute]
+        )
+    ]
 
 
 def _pictures(out_dir: Path, config: EvaluateConfig, task: str) -> list[dict[str, Any]]:
@@ -235,17 +224,17 @@ def _pictures(out_dir: Path, config: EvaluateConfig, task: str) -> list[dict[str
         return []
     model, protocol = examples_source(config)
     predictions = read_predictions(
-        predictions_path(out_dir, model=model, task=task, protocol=protocol)
+        predictions_path(out_dir, model=model, task=task, protocol=protocol.id)
     )
     groups: dict[str, list[dict[str, str]]] = {name: [] for name in GROUPS}
     for example in choose_examples(predictions):
-        image_id = str(predictions.image_ids[example.index])
-        path = picture_path(out_dir, task, image_id)
+        uid = str(predictions.uids[example.index])
+        path = picture_path(out_dir, task, uid)
         if path.is_file():
             data = base64.b64encode(path.read_bytes()).decode("ascii")
             score = f"{predictions.scores[example.index]:.2f}"
             groups[example.group].append(
-                {"id": image_id, "score": score, "src": f"data:image/jpeg;base64,{data}"}
+                {"uid": uid, "score": score, "src": f"data:image/jpeg;base64,{data}"}
             )
     return [
         {"title": _GROUP_TITLES[name], "items": items} for name, items in groups.items() if items

@@ -20,6 +20,7 @@ from retfm_dist.train.engine.library import import_deepspeed
 from retfm_dist.train.engine.optimizer import build_optimizer
 from retfm_dist.train.engine.partitions import MOMENTS, Partitions, find_partitions
 from retfm_dist.train.engine.settings import deepspeed_config
+from retfm_dist.weights.compare import describe_mismatch, shapes_of
 
 logger = logging.getLogger(__name__)
 
@@ -178,13 +179,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
         CheckpointError: A tensor is missing, unknown, or of another shape.
     """
     own = dict(model.named_parameters())
-    for name in [*own, *weights]:
-        got = tuple(weights[name].shape) if name in weights else "no such tensor"
-        expected = tuple(own[name].shape) if name in own else "no such tensor"
-        if got != expected:
-            raise CheckpointError(
-                "the checkpoint is of another model", where=name, got=got, expected=expected
-            )
+    if mismatch := describe_mismatch(shapes_of(weights), shapes_of(own)):
+        raise CheckpointError("the checkpoint is of another model", got=mismatch)
     with torch.no_grad():
         for name, parameter in own.items():
             parameter.copy_(weights[name])

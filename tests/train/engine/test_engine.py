@@ -164,8 +164,8 @@ def test_looking_at_the_model_does_not_change_training(tmp_path, device, stage):
 def test_weights_of_another_model_are_refused():
     weights = dict(TinyMae().named_parameters())
     del weights["cls_token"]
-    with pytest.raises(CheckpointError, match="cls_token: .* another model; got no such tensor"):
+    with pytest.raises(CheckpointError, match="another model; got 1 missing: cls_token"):
         load_weights(TinyMae(), weights)
     weights = dict(TinyMae().named_parameters()) | {"head.weight": torch.zeros(2)}
-    with pytest.raises(CheckpointError, match=r"head.weight: .*got \(2,\), expected no such"):
+    with pytest.raises(CheckpointError, match="another model; got 1 unexpected: head.weight"):
         load_weights(TinyMae(), weights)

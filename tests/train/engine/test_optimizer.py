@@ -24,12 +24,14 @@ def test_tokens_and_matrices_decay_and_biases_and_norms_do_not():
 
 
 def test_groups_of_the_real_model():
+    from retfm_dist.config.schema import ModelConfig
     from retfm_dist.model.mae import MaskedAutoencoder
 
-    model = MaskedAutoencoder(
+    config = ModelConfig(
         img_size=32, patch_size=16, embed_dim=16, depth=1, num_heads=2, decoder_embed_dim=8,
         decoder_depth=1, decoder_num_heads=2, mask_ratio=0.75, norm_pix_loss=True,
     )  # fmt: skip
+    model = MaskedAutoencoder(config)
     decayed, spared = (names_of(model, group) for group in parameter_groups(model, 0.05))
     assert {"cls_token", "mask_token", "patch_embed.proj.weight"} <= decayed
     assert all(name.endswith(".weight") and "norm" not in name for name in decayed - {
