@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
 VERSION = next(
@@ -11,7 +12,23 @@ VERSION = next(
     if line.startswith("__version__")
 )
 
+
+class BuildWithConfigs(build_py):
+    """Put the shipped configs into the package, where an installed command finds them."""
+
+    def run(self) -> None:
+        """Build the modules, then copy configs/*.yaml beside them."""
+        super().run()
+        if self.editable_mode:
+            return  # a checkout has them in configs/
+        folder = Path(self.build_lib) / "retfm_dist" / "configs"
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted((HERE / "configs").glob("*")):
+            self.copy_file(str(path), str(folder / path.name))
+
+
 setup(
+    cmdclass={"build_py": BuildWithConfigs},
     name="retfm-dist",
     version=VERSION,
     description="Pre-train retinal foundation models and show what their pre-training data did",
@@ -21,7 +38,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["retfm_dist", "retfm_dist.*"]),
-    package_data={"retfm_dist": ["**/*.j2", "**/*.css"]},
+    package_data={"retfm_dist": ["py.typed", "**/*.j2", "**/*.css"]},
     install_requires=[
         "deepspeed==0.19.8",  # exact: numeric defaults change between its patch releases
         "jaxtyping>=0.3",
@@ -53,13 +70,12 @@ setup(
             "psutil>=6",
             "pyright[nodejs]>=1.1.400",
             "pytest>=8.3",
+            "pytest-cov>=6",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "ruff>=0.12",
+            "transformers>=4.50",  # loads an export in a test, as its users do
         ],
-        "ray": ["ray>=2.40"],
-        "dicom": ["pydicom>=3.0"],
-        "s3": ["fsspec>=2024.10", "s3fs>=2024.10"],
     },
     classifiers=[
         "Intended Audience :: Science/Research",

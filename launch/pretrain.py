@@ -15,8 +15,6 @@ from pathlib import Path
 
 from retfm_dist.ranks.orphans import leave_when_orphaned
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
@@ -46,23 +44,25 @@ def pretrain(arguments: argparse.Namespace) -> None:
     from retfm_dist.ranks.world import ranks_from_environment
     from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
     from retfm_dist.train.fit import fit
+    from retfm_dist.train.interfaces import TrainableModel
 
     ranks = ranks_from_environment()
     with failing_once(ranks):
-        config = load_config(find_config(arguments.config, [CONFIGS]), arguments.overrides)
-        config.grad_accum_steps(ranks.world_size)  # refuses a batch that does not divide
+        config = load_config(find_config(arguments.config), arguments.overrides)
+        config.check_world(ranks.world_size)
         device = start_ranks(ranks)
-        model = MaskedAutoencoder(config.model)
-        initialize = partial(init_weights, model, config.run.seed)
+        module = MaskedAutoencoder(config.model)
+        initialize = partial(init_weights, module, config.run.seed)
         if config.run.init_from is not None:
-            initialize = partial(load_weights, model, config.run.init_from)
-        loader = build_loader(config, ranks=ranks, device=device)
-        try:
-            fit(config, model=model, loader=loader, ranks=ranks, initialize=initialize,
-                draw_reconstructions=partial(reconstruction_panel, model),
-                resume=arguments.resume)  # fmt: skip
-        finally:
-            loader.close()
+            initialize = partial(load_weights, module, config.run.init_from)
+        fit(
+            config,
+            model=TrainableModel(module, initialize, partial(reconstruction_panel, module)),
+            build_loader=partial(build_loader, config, ranks=ranks, device=device),
+            ranks=ranks,
+            device=device,
+            resume=arguments.resume,
+        )
         stop_ranks()
 
 

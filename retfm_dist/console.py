@@ -28,7 +28,7 @@ def run_command(command: Callable[[], object]) -> None:
 
 
 def _forward_system_failures(command: Callable[[], object]) -> None:
-    """Run a command; what the operating system refuses is no defect of ours."""
+    """Run a command; turn errors of the operating system into one message."""
     try:
         command()
     except OSError as error:

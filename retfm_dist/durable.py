@@ -62,7 +62,7 @@ def try_lock(descriptor: int) -> bool:
         if error.errno not in _LOCKS_UNSUPPORTED:
             raise
         logger.warning(
-            "this file system knows no locks (%s): see to it that nothing else writes here",
+            "file locks are not supported here (%s); make sure that no other process writes here",
             error.strerror,
         )
     return True

@@ -133,7 +133,7 @@ def test_a_file_system_without_locks_is_a_warning_and_no_refusal(tmp_path, monke
     with staged_directory(tmp_path / "out") as staging:
         (staging / "x").write_text("1")
     assert listing(tmp_path) == ["out"]
-    assert "knows no locks" in caplog.text
+    assert "file locks are not supported" in caplog.text
 
 
 def test_a_failing_lock_is_not_taken_for_another_process(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from retfm_dist.config.folder import config_dir
 from retfm_dist.config.schema import PretrainConfig
 from retfm_dist.config.yaml_text import format_yaml, parse_yaml
 from retfm_dist.errors import ConfigError
@@ -85,23 +86,20 @@ def check_config(values: Mapping[str, Any], schema: type[Schema], *, where: str 
         separator = "\n  " if len(problems) > 1 else ""
         raise ConfigError(separator + separator.join(problems), where=where) from error
     except TypeError as error:
-        raise ConfigError(
-            f"a value is no YAML scalar, list or mapping: {error}", where=where
-        ) from error
+        raise ConfigError(f"not a YAML scalar, list or mapping: {error}", where=where) from error
 
 
-def find_config(name: str, search_dirs: Sequence[Path]) -> Path:
-    """Return `name` as a path if it exists, else the file of that name in the first directory.
+def find_config(name: str) -> Path:
+    """Return `name` as a path if it exists, else the shipped config of that name.
 
     Raises:
         ConfigError: There is no such file; the nearest name is suggested.
     """
-    direct = Path(name)
-    candidates = [direct, *(directory / name for directory in search_dirs)]
-    for candidate in candidates:
+    shipped = config_dir()
+    for candidate in (Path(name), shipped / name):
         if candidate.is_file():
             return candidate
-    names = [path.name for directory in search_dirs for path in sorted(directory.glob("*.yaml"))]
+    names = [path.name for path in sorted(shipped.glob("*.yaml"))]
     raise ConfigError(
         "no such config file",
         where=name,

@@ -285,6 +285,14 @@ class PretrainConfig(Section):
     def grad_accum_steps(self, world_size: int) -> int:
         """Return the forward passes per rank and step that make up the global batch.
 
+        Args:
+            world_size: Number of ranks, accepted by `check_world`.
+        """
+        return self.schedule.global_batch_size // (self.schedule.micro_batch_size * world_size)
+
+    def check_world(self, world_size: int) -> None:
+        """Refuse a number of ranks among which the global batch does not divide.
+
         Raises:
             ConfigError: The ranks' micro-batches do not divide the global batch.
         """
@@ -298,4 +306,3 @@ class PretrainConfig(Section):
                 f"{world_size} ranks = {together}",
                 hint="change schedule.micro_batch_size or the number of ranks",
             )
-        return self.schedule.global_batch_size // together

@@ -40,7 +40,7 @@ class _StrictLoader(yaml.SafeLoader):
             line = key_node.start_mark.line + 1
             if key in seen:
                 raise yaml.MarkedYAMLError(
-                    problem=f"key {key!r} stands twice, first in line {seen[key]}",
+                    problem=f"key {key!r} is a duplicate; first in line {seen[key]}",
                     problem_mark=key_node.start_mark,
                 )
             seen[key] = line

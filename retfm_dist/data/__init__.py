@@ -1,4 +1,4 @@
-"""From a shard set to batches: the same ones at any world size and after any resume.
+"""Data path from a shard set to batches, the same at any world size and after any resume.
 
     order      which samples form global batch k
     augment    how each of them is cropped and flipped

@@ -1,10 +1,10 @@
-"""Drives a decoding pipeline one batch ahead of its consumer; knows no DALI by name.
+"""Drives a decoding pipeline one batch ahead of its consumer, without importing DALI.
 
 Batches are fed by name, not through a callback: an exception in a callback would surface inside
 the pipeline, one batch early, and at every later run.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ class EncodedBatch:
         micro_step: Number within the step.
         epoch: Epoch of the step.
         uids: uint64 [B] content identifiers.
-        places: Where each sample lies, for messages.
+        sources: Tar and number of each sample, for messages.
         jpegs: B arrays of uint8, the encoded images.
         boxes: int64 [B, 4] crop boxes: top, left, height, width, px.
         flips: bool [B], whether the crop is flipped left to right.
@@ -35,7 +35,7 @@ class EncodedBatch:
     micro_step: int
     epoch: int
     uids: NDArray[np.uint64]
-    places: list[str]
+    sources: list[str]
     jpegs: list[NDArray[np.uint8]]
     boxes: NDArray[np.int64]
     flips: NDArray[np.bool_]
@@ -57,22 +57,25 @@ class Pipeline(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Backend:
-    """What a decoder runs.
+class Backend(Protocol):
+    """Where JPEGs are decoded: builds pipelines and finishes what they put out."""
 
-    Attributes:
-        make_pipeline: Builds the pipeline; called again after a run has failed, which DALI takes
-            for the end of a pipeline.
-        inputs: The pipeline's inputs, among "jpegs", "starts", "shapes" and "flips".
-        finish: Turns the pipeline's output for a batch into uint8 [B, 3, S, S].
-        close: Frees what `finish` holds.
-    """
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Inputs of the pipeline, among "jpegs", "starts", "shapes" and "flips"."""
+        ...
 
-    make_pipeline: Callable[[], Pipeline]
-    inputs: tuple[str, ...]
-    finish: Callable[[Any, EncodedBatch], Tensor]
-    close: Callable[[], None]
+    def build_pipeline(self) -> Pipeline:
+        """Build a pipeline; again after a run has failed, which DALI takes for its end."""
+        ...
+
+    def finish(self, output: Any, batch: EncodedBatch) -> Tensor:
+        """Turn the pipeline's output for a batch into uint8 [B, 3, S, S]."""
+        ...
+
+    def close(self) -> None:
+        """Free threads and memory."""
+        ...
 
 
 class Decoder:
@@ -87,7 +90,7 @@ class Decoder:
         """Build the pipeline, so that a machine that cannot decode says so at once."""
         self._backend = backend
         self._timings = timings
-        self._pipeline = backend.make_pipeline()
+        self._pipeline = backend.build_pipeline()
         self._num_in_flight = 0
 
     def decode(
@@ -153,23 +156,23 @@ class Decoder:
             try:
                 self._await_output()
             except RuntimeError:  # of a batch that nobody wants any more
-                self._pipeline = self._backend.make_pipeline()
+                self._pipeline = self._backend.build_pipeline()
 
     def _blame(self, batch: EncodedBatch, error: RuntimeError) -> DataError:
         """Name the sample at fault, found by decoding each one alone."""
-        place = f"{len(batch.places)} samples, the first is {batch.places[0]}"
-        for i in range(len(batch.places)):
-            self._pipeline = self._backend.make_pipeline()
+        source = f"{len(batch.sources)} samples, the first is {batch.sources[0]}"
+        for i in range(len(batch.sources)):
+            self._pipeline = self._backend.build_pipeline()
             self._submit(_sample_of(batch, i))
             try:
                 self._await_output()
             except RuntimeError as alone:
-                place, error = batch.places[i], alone
+                source, error = batch.sources[i], alone
                 break
-        self._pipeline = self._backend.make_pipeline()
+        self._pipeline = self._backend.build_pipeline()
         return DataError(
             "the sample cannot be decoded",
-            where=f"step {batch.step}, micro-step {batch.micro_step}, {place}",
+            where=f"step {batch.step}, micro-step {batch.micro_step}, {source}",
             got=reason_of(error),
             hint="run `python -m retfm_dist.shard verify --full` and build the set again",
         )
@@ -189,7 +192,7 @@ def _sample_of(batch: EncodedBatch, i: int) -> EncodedBatch:
     return replace(
         batch,
         uids=batch.uids[one],
-        places=batch.places[one],
+        sources=batch.sources[one],
         jpegs=batch.jpegs[one],
         boxes=batch.boxes[one],
         flips=batch.flips[one],

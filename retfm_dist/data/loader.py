@@ -7,12 +7,10 @@
 What a step holds is a function of the step; threads decide only when it is ready.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -24,7 +22,7 @@ from retfm_dist.data.decode import Decoder, EncodedBatch
 from retfm_dist.data.order import SampleOrder
 from retfm_dist.data.prefetch import Prefetcher
 from retfm_dist.data.reader import ShardReader
-from retfm_dist.data.sampling import Sampling, check_states_agree
+from retfm_dist.data.sampling import Sampling, check_states_agree, data_state
 from retfm_dist.data.timings import Timings
 from retfm_dist.data.transfer import Transfer
 from retfm_dist.errors import DataError
@@ -63,7 +61,6 @@ class Loader:
         transfer: Takes tensors to the device.
         prefetch_batches: Most micro-batches held ready.
         timings: Also given to `decoder`.
-        uid_log: Where the uids handed out are written, one JSON line per micro-batch.
     """
 
     def __init__(
@@ -75,17 +72,14 @@ class Loader:
         transfer: Transfer,
         prefetch_batches: int,
         timings: Timings,
-        uid_log: Path | None,
     ) -> None:
-        """Take possession of the reader and the decoder; `close` closes them."""
+        """Take ownership of the reader and the decoder; `close` closes them."""
         self._reader = reader
         self._decoder = decoder
         self._sampling = sampling
         self._transfer = transfer
         self._prefetch_batches = prefetch_batches
         self._timings = timings
-        self._uid_log_path = uid_log
-        self._uid_log: IO[str] | None = None
         self._running: list[Prefetcher[Any]] = []
         self._is_closed = False
 
@@ -96,7 +90,7 @@ class Loader:
 
     def state(self) -> dict[str, Any]:
         """Return, as JSON values, what a run must not change between checkpoint and resume."""
-        return self._sampling.state(self._reader.fingerprint)
+        return data_state(self._reader.fingerprint)
 
     def check_state(self, state: dict[str, Any]) -> None:
         """Refuse the state of another run.
@@ -109,9 +103,19 @@ class Loader:
         """
         check_states_agree(state, self.state())
 
-    def batches(
-        self, start_step: int, end_step: int, *, is_preview: bool = False
-    ) -> Iterator[Batch]:
+    def cohort(self) -> dict[str, Any] | None:
+        """Return who is in the images, for the run directory; None where the set does not say.
+
+        Returns:
+            {"dataset_fingerprint", "composition"}, JSON values; see
+            `cohort.composition.describe_composition`.
+        """
+        composition = self._reader.read_composition()
+        if composition is None:
+            return None
+        return {"dataset_fingerprint": self._reader.fingerprint, "composition": composition}
+
+    def batches(self, start_step: int, end_step: int) -> Iterator[Batch]:
         """Yield the micro-batches of steps start_step <= step < end_step, in order.
 
         One iteration at a time: it has to end, or be closed, before the next one starts.
@@ -133,8 +137,6 @@ class Loader:
         self._running = [encoded, decoded]
         try:
             while (batch := self._next_batch(decoded)) is not None:
-                if not is_preview:
-                    self._log_uids(batch)
                 yield batch
         finally:
             self._stop()
@@ -155,8 +157,6 @@ class Loader:
         self._is_closed = True
         self._decoder.close()
         self._reader.close()
-        if self._uid_log is not None:
-            self._uid_log.close()
 
     def _stop(self) -> None:
         for prefetcher in self._running:
@@ -174,14 +174,6 @@ class Loader:
         self._transfer.receive(batch.images, batch.uids)
         return batch
 
-    def _log_uids(self, batch: Batch) -> None:
-        """Write a batch's uids, if asked to; the log is opened late, after a resume trimmed it."""
-        if self._uid_log_path is None:
-            return
-        if self._uid_log is None:
-            self._uid_log = _open_log(self._uid_log_path)
-        self._uid_log.write(_uid_line(batch))
-
     def _encoded_batches(self, start_step: int, end_step: int) -> Iterator[EncodedBatch]:
         """Plan and read micro-batches; runs in the reading thread."""
         for step in range(start_step, end_step):
@@ -194,23 +186,23 @@ class Loader:
         """Read one micro-batch and draw its boxes and flips."""
         order, augmentation = self._sampling.order, self._sampling.augmentation
         epoch = order.epoch_of(step)
-        located = self._reader.locate(positions)
-        uids = located.records["uid"].astype(np.uint64)
+        locations = self._reader.locate(positions)
+        uids = locations.records["uid"].astype(np.uint64)
         boxes = draw_boxes(
             augmentation,
             seed=order.seed,
             epoch=epoch,
             uids=uids,
-            heights=located.records["height"],
-            widths=located.records["width"],
+            heights=locations.records["height"],
+            widths=locations.records["width"],
         )
         return EncodedBatch(
             step=step,
             micro_step=micro_step,
             epoch=epoch,
             uids=uids,
-            places=self._reader.places(located),
-            jpegs=self._reader.read(located),
+            sources=self._reader.describe(locations),
+            jpegs=self._reader.read(locations),
             boxes=boxes,
             flips=draw_flips(augmentation, seed=order.seed, epoch=epoch, uids=uids),
         )
@@ -228,19 +220,18 @@ def build_loader(config: PretrainConfig, *, ranks: Ranks, device: torch.device) 
     """Make the loader of one rank.
 
     Args:
-        config: The run; its sections data, schedule, model.img_size and run.seed are used.
-        ranks: Which of how many processes this is.
+        config: The run, checked against the world size; its sections data, schedule,
+            model.img_size and run.seed are used.
+        ranks: Rank and world size of this process.
         device: Where batches are wanted.
 
     Raises:
-        ConfigError: The ranks' micro-batches do not divide the global batch.
         DataError: The shard set is smaller than a batch, or DALI lacks the GPU asked for.
         ShardError: The shard set is incomplete or damaged.
     """
     # Not at the top: DALI takes a second to import, and commands that read no data share types.
     from retfm_dist.data.pipeline import build_decoder
 
-    config.grad_accum_steps(ranks.world_size)  # refuses a batch that does not divide
     data, schedule = config.data, config.schedule
     backend = resolve_backend(data.backend, device)
     reader = ShardReader(data.shards)
@@ -261,7 +252,6 @@ def build_loader(config: PretrainConfig, *, ranks: Ranks, device: torch.device) 
         device=device,
         timings=timings,
     )
-    log_path = config.run.dir / "uids" / f"rank_{ranks.rank:04d}.jsonl"
     return Loader(
         reader=reader,
         decoder=decoder,
@@ -269,7 +259,6 @@ def build_loader(config: PretrainConfig, *, ranks: Ranks, device: torch.device) 
         transfer=Transfer(device),
         prefetch_batches=data.prefetch_batches,
         timings=timings,
-        uid_log=log_path if data.log_uids else None,
     )
 
 
@@ -291,19 +280,3 @@ def resolve_backend(
             hint='set data.backend to "auto" or "cpu"',
         )
     return backend
-
-
-def _open_log(path: Path) -> IO[str]:
-    """Open a log of uids for appending; every line is written at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("a", encoding="ascii", buffering=1)
-
-
-def _uid_line(batch: Batch) -> str:
-    uids = batch.uids.cpu().numpy().view(np.uint64)
-    line = {
-        "step": batch.step,
-        "micro_step": batch.micro_step,
-        "uids": [f"{uid:016x}" for uid in uids],
-    }
-    return json.dumps(line) + "\n"

@@ -57,8 +57,8 @@ class SampleOrder:
         assert step >= 0, f"step is {step}"
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
         first = step_in_epoch * self.global_batch_size
-        places = np.arange(first, first + self.global_batch_size)
-        return permute(places, self.num_samples, self._epoch_key(epoch))
+        indices = np.arange(first, first + self.global_batch_size)
+        return permute(indices, self.num_samples, self._epoch_key(epoch))
 
     def _epoch_key(self, epoch: int) -> NDArray[np.uint32]:
         """Return uint32 [2], the key of the epoch's permutation."""

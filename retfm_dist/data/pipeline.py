@@ -21,7 +21,7 @@ from nvidia.dali.pipeline import Pipeline
 from nvidia.dali.types import DALIDataType, DALIImageType, DALIInterpType
 from torch import Tensor
 
-from retfm_dist.data.decode import Backend, Decoder, EncodedBatch, reason_of
+from retfm_dist.data.decode import Decoder, EncodedBatch, reason_of
 from retfm_dist.data.resize import BatchResizer
 from retfm_dist.data.timings import Timings
 from retfm_dist.errors import DataError
@@ -38,8 +38,6 @@ _INPUTS = {
     "shapes": (DALIDataType.INT32, 1),
     "flips": (DALIDataType.INT32, 0),
 }
-_CPU_INPUTS = ("jpegs", "starts", "shapes")
-_GPU_INPUTS = ("jpegs", "starts", "shapes", "flips")
 
 
 def build_decoder(
@@ -64,29 +62,82 @@ def build_decoder(
     Raises:
         DataError: The GPU back end is asked for and DALI finds no GPU.
     """
-    make = partial(build_pipeline, batch_size=batch_size, num_threads=num_threads)
-    match backend:
-        case "cpu":
-            resizer = BatchResizer(
-                image_size, num_threads=num_threads, pin_memory=device.type == "cuda"
-            )
-            parts = Backend(
-                make_pipeline=partial(make, cpu_graph, inputs=_CPU_INPUTS, device_id=None),
-                inputs=_CPU_INPUTS,
-                finish=partial(_resize_crops, resizer=resizer),
-                close=resizer.close,
-            )
-        case "gpu":
-            graph = partial(gpu_graph, image_size=image_size, device="mixed")
-            parts = Backend(
-                make_pipeline=partial(
-                    make, graph, inputs=_GPU_INPUTS, device_id=_device_number(device)
-                ),
-                inputs=_GPU_INPUTS,
-                finish=_to_torch,
-                close=lambda: None,
-            )
-    return Decoder(parts, timings=timings)
+    make = CpuBackend if backend == "cpu" else GpuBackend
+    built = make(image_size, batch_size=batch_size, num_threads=num_threads, device=device)
+    return Decoder(built, timings=timings)
+
+
+class CpuBackend:
+    """DALI decodes the box of each sample, torch resizes and flips it."""
+
+    inputs = ("jpegs", "starts", "shapes")
+
+    def __init__(
+        self, image_size: int, *, batch_size: int, num_threads: int, device: torch.device
+    ) -> None:
+        """Start the resizing threads."""
+        self._batch_size = batch_size
+        self._num_threads = num_threads
+        self._resizer = BatchResizer(
+            image_size, num_threads=num_threads, pin_memory=device.type == "cuda"
+        )
+
+    def build_pipeline(self) -> Pipeline:
+        """Build the decoding pipeline."""
+        return build_pipeline(
+            cpu_graph,
+            inputs=self.inputs,
+            batch_size=self._batch_size,
+            num_threads=self._num_threads,
+            device_id=None,
+        )
+
+    def finish(self, output: Any, batch: EncodedBatch) -> Tensor:
+        """Resize and flip DALI's ragged crops, which stay where DALI wrote them."""
+        return self._resizer.resize([np.asarray(crop) for crop in output], batch.flips)
+
+    def close(self) -> None:
+        """End the resizing threads."""
+        self._resizer.close()
+
+
+class GpuBackend:
+    """DALI decodes the box of each sample, resizes and flips it, all on the GPU."""
+
+    inputs = ("jpegs", "starts", "shapes", "flips")
+
+    def __init__(
+        self, image_size: int, *, batch_size: int, num_threads: int, device: torch.device
+    ) -> None:
+        """Keep the sizes."""
+        self._image_size = image_size
+        self._batch_size = batch_size
+        self._num_threads = num_threads
+        self._device = device
+
+    def build_pipeline(self) -> Pipeline:
+        """Build the pipeline on the device."""
+        # A CUDA device without a number is the current one.
+        number = self._device.index
+        return build_pipeline(
+            partial(gpu_graph, image_size=self._image_size, device="mixed"),
+            inputs=self.inputs,
+            batch_size=self._batch_size,
+            num_threads=self._num_threads,
+            device_id=torch.cuda.current_device() if number is None else number,
+        )
+
+    def finish(self, output: Any, batch: EncodedBatch) -> Tensor:
+        """Copy DALI's images to memory that torch manages, channels last."""
+        del batch
+        # A finished clone, because DALI reuses its memory without regard to torch's streams.
+        copied = torch.from_dlpack(output.as_tensor()).clone()
+        if copied.is_cuda:
+            torch.cuda.current_stream(copied.device).synchronize()
+        return copied.permute(0, 3, 1, 2)
+
+    def close(self) -> None:
+        """Do nothing: the pipeline holds all there is."""
 
 
 def build_pipeline(
@@ -192,23 +243,3 @@ def gpu_graph(
         dtype=DALIDataType.UINT8,
     )
     return fn.flip(resized, horizontal=flips, vertical=0)
-
-
-def _resize_crops(crops: Any, batch: EncodedBatch, *, resizer: BatchResizer) -> Tensor:
-    """Resize DALI's ragged crops, which stay where DALI wrote them."""
-    return resizer.resize([np.asarray(crop) for crop in crops], batch.flips)
-
-
-def _to_torch(images: Any, batch: EncodedBatch) -> Tensor:
-    """Copy DALI's images to memory that torch manages: uint8 [B, 3, S, S], channels last."""
-    del batch
-    # A finished clone, because DALI reuses its memory without regard to the streams of torch.
-    copied = torch.from_dlpack(images.as_tensor()).clone()
-    if copied.is_cuda:
-        torch.cuda.current_stream(copied.device).synchronize()
-    return copied.permute(0, 3, 1, 2)
-
-
-def _device_number(device: torch.device) -> int:
-    """Return the number of a CUDA device; one without a number is the current one."""
-    return torch.cuda.current_device() if device.index is None else device.index

@@ -1,4 +1,4 @@
-"""Work done ahead of its consumer, in one background thread with a bounded queue."""
+"""Prefetching in one background thread with a bounded queue."""
 
 import logging
 import threading

@@ -5,6 +5,7 @@ sample of theirs is first asked for and at most a bounded number is kept open, s
 100,000 shards costs no more to start on than one of ten.
 """
 
+import json
 import os
 import resource
 import weakref
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,7 @@ _END_OF_IMAGE = b"\xff\xd9"
 
 
 @dataclass(frozen=True)
-class Located:
+class SampleLocations:
     """Where the samples of a batch lie.
 
     Attributes:
@@ -85,7 +87,21 @@ class ShardReader:
         """Hex digest that names the set's content."""
         return self._manifest.fingerprint
 
-    def locate(self, positions: NDArray[np.int64]) -> Located:
+    def read_composition(self) -> dict[str, Any] | None:
+        """Return the composition tables of the set; None where it has none."""
+        if "cohort.json" not in {file.name for file in self._manifest.files}:
+            return None
+        try:
+            return json.loads((self._shard_dir / "cohort.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise DataError(
+                "cannot read the composition of the set",
+                where=self._shard_dir / "cohort.json",
+                got=error,
+                hint="copy or build the set again",
+            ) from error
+
+    def locate(self, positions: NDArray[np.int64]) -> SampleLocations:
         """Look samples up in the indexes.
 
         Args:
@@ -101,9 +117,9 @@ class ShardReader:
         for shard in np.unique(shards):
             chosen = shards == shard
             records[chosen] = self._index(int(shard))[rows[chosen]]
-        return Located(shards, rows, records)
+        return SampleLocations(shards, rows, records)
 
-    def read(self, located: Located) -> list[NDArray[np.uint8]]:
+    def read(self, locations: SampleLocations) -> list[NDArray[np.uint8]]:
         """Read and check the JPEG bytes of samples.
 
         Returns:
@@ -113,20 +129,20 @@ class ShardReader:
             DataError: A tar cannot be read, or a sample is not what its index says; the first
                 such sample of the batch is named.
         """
-        num_samples = len(located.records)
+        num_samples = len(locations.records)
         stride = -(-num_samples // self._num_threads)
         spans = [
             range(first, min(first + stride, num_samples))
             for first in range(0, num_samples, stride or 1)
         ]
-        parts = self._pool.map(lambda span: self._read_span(located, span), spans)
+        parts = self._pool.map(lambda span: self._read_span(locations, span), spans)
         return [jpeg for part in parts for jpeg in part]
 
-    def places(self, located: Located) -> list[str]:
-        """Return where each sample lies, for messages: its tar and its number in it."""
+    def describe(self, locations: SampleLocations) -> list[str]:
+        """Return the source of each sample, for messages: its tar and its number in it."""
         return [
             f"{self._tar_paths[shard]}, sample {row}"
-            for shard, row in zip(located.shards.tolist(), located.rows.tolist(), strict=True)
+            for shard, row in zip(locations.shards.tolist(), locations.rows.tolist(), strict=True)
         ]
 
     def close(self) -> None:
@@ -135,11 +151,11 @@ class ShardReader:
         self._tar.cache_clear()
         self._index.cache_clear()
 
-    def _read_span(self, located: Located, span: Sequence[int]) -> list[NDArray[np.uint8]]:
-        return [
-            self._read_sample(int(located.shards[i]), int(located.rows[i]), located.records[i])
-            for i in span
-        ]
+    def _read_span(
+        self, locations: SampleLocations, span: Sequence[int]
+    ) -> list[NDArray[np.uint8]]:
+        shards, rows = locations.shards, locations.rows
+        return [self._read_sample(int(shards[i]), int(rows[i]), locations.records[i]) for i in span]
 
     def _read_sample(self, shard: int, row: int, record: np.void) -> NDArray[np.uint8]:
         """Read one sample and compare it with its record."""
@@ -168,7 +184,7 @@ class ShardReader:
             )
         if not (jpeg.startswith(_START_OF_IMAGE) and jpeg.endswith(_END_OF_IMAGE)):
             raise DataError(
-                "the sample is no whole JPEG",
+                "the sample is not a whole JPEG",
                 where=where,
                 got=f"{jpeg[:2].hex()}...{jpeg[-2:].hex()}",
                 expected=f"{_START_OF_IMAGE.hex()}...{_END_OF_IMAGE.hex()}",

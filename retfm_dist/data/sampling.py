@@ -1,4 +1,4 @@
-"""Which samples one rank sees, and what a resumed run must have in common with its past."""
+"""Which samples one rank sees, and which images a resumed run must find again."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from retfm_dist.data.order import SampleOrder
 from retfm_dist.errors import DataError
 
 STATE_FORMAT = 1
-"""Version of what a state and the numbers derived from it mean."""
+"""Version of how order and augmentation follow from seed, epoch and images."""
 
 
 @dataclass(frozen=True)
@@ -54,41 +54,35 @@ class Sampling:
         )
         return pieces[:, self.rank]
 
-    def state(self, fingerprint: str) -> dict[str, Any]:
-        """Return, as JSON values, all that decides which pixels belong to a step.
 
-        Args:
-            fingerprint: Names the content of the shard set.
-        """
-        return {
-            "format": STATE_FORMAT,
-            "seed": self.order.seed,
-            "global_batch_size": self.order.global_batch_size,
-            "dataset_fingerprint": fingerprint,
-            "crop_scale": list(self.augmentation.crop_scale),
-            "crop_ratio": list(self.augmentation.crop_ratio),
-            "flip_probability": self.augmentation.flip_probability,
-            "image_size": self.image_size,
-        }
+def data_state(fingerprint: str) -> dict[str, Any]:
+    """Return what a resumed run must find unchanged besides its config, as JSON values.
+
+    Order and augmentation follow from the config, which `train.experiment` compares; only the
+    images and the meaning of their order are known here alone.
+
+    Args:
+        fingerprint: Names the content of the shard set.
+    """
+    return {"format": STATE_FORMAT, "dataset_fingerprint": fingerprint}
 
 
 def check_states_agree(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    """Refuse to continue a run on other data, order or augmentation.
+    """Refuse to continue a run on other images.
 
     Args:
         saved: State found in the checkpoint.
         current: State of the loader made from the config.
 
     Raises:
-        DataError: A value differs or is absent; both are named.
+        DataError: A value differs or is absent in the checkpoint; both are named.
     """
-    for name in sorted(saved.keys() | current.keys()):
-        before, now = saved.get(name, "nothing"), current.get(name, "nothing")
-        if before != now:
+    for name, now in current.items():
+        if (before := saved.get(name, "nothing")) != now:
             raise DataError(
-                "the checkpoint belongs to other batches",
+                "the checkpoint was trained on other images",
                 where=f"data state, {name}",
                 got=f"{now} in this run",
                 expected=f"{before} as in the checkpoint",
-                hint="restore the value or start a new run directory",
+                hint="set data.shards to the set of the run, or start another run.dir",
             )

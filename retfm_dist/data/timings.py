@@ -1,4 +1,4 @@
-"""Seconds spent by the loader's threads, by activity."""
+"""Time spent by the loader's threads, by activity, in seconds."""
 
 import threading
 import time

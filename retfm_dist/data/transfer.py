@@ -1,4 +1,4 @@
-"""Handing tensors from a background thread to the training stream of a device."""
+"""Transfer of tensors from a background thread to the training stream of a device."""
 
 from contextlib import AbstractContextManager, nullcontext
 

@@ -1,4 +1,4 @@
-"""Judge encoders: frozen features, patient-grouped protocols, uncertainty, one report.
+"""Evaluation of models: frozen features, patient-grouped protocols, uncertainty, one report.
 
 `config` declares an evaluation; `samples` picks images and labels; `arms` and `features` compute
 features; `protocols` predict out of fold; `predictions` is the source of truth; `metrics`,

@@ -1,4 +1,4 @@
-"""Judge exported encoders.
+"""Judge exported models.
 
 Example: python -m retfm_dist.evaluate run --config configs/eval_fundus.yaml
 """
@@ -15,10 +15,8 @@ from rich.table import Table
 
 from retfm_dist.console import run_command
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-
 app = typer.Typer(
-    help="Judge exported encoders: frozen features, patient-grouped folds, one report.",
+    help="Judge exported models: frozen features, patient-grouped folds, one report.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -86,7 +84,7 @@ def _load(name: str, overrides: list[str] | None, out: Path | None) -> Any:
     from retfm_dist.evaluate.config import EvaluateConfig
 
     items = [*(overrides or []), *([f"out={json.dumps(str(out))}"] if out else [])]
-    return read_config(find_config(name, [CONFIGS]), items, EvaluateConfig)
+    return read_config(find_config(name), items, EvaluateConfig)
 
 
 def _finish(report_path: Path, *, as_json: bool) -> None:

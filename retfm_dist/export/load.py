@@ -28,7 +28,7 @@ WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
 PROVENANCE_NAME = "provenance.json"
 
-_WRITE_ANEW = "write the export anew"
+_WRITE_ANEW = "export the run again"
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _read_digests(export_dir: Path, names: Sequence[str] = ()) -> dict[str, str]
         raise ExportError(
             f"no {PROVENANCE_NAME}",
             where=export_dir,
-            hint="the export is incomplete; write it anew",
+            hint="the export is incomplete; export the run again",
         )
     try:
         digests = json.loads(path.read_text(encoding="utf-8"))["files"]

@@ -28,7 +28,8 @@ from retfm_dist.export.card import render_card
 from retfm_dist.export.load import CONFIG_NAME, PROVENANCE_NAME, WEIGHTS_NAME
 from retfm_dist.model.mae import MaskedAutoencoder
 from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, read_weights
-from retfm_dist.train.run_dir import RunDir, experiment_of
+from retfm_dist.train.experiment import experiment_of
+from retfm_dist.train.run_dir import RunDir
 from retfm_dist.versions import software_versions
 from retfm_dist.weights.compare import describe_mismatch, shapes_of
 from retfm_dist.weights.read import NUM_HEADS_KEY
@@ -52,7 +53,7 @@ class TrainedRun:
         weights: Full MAE state dict, fp32, on the CPU.
         state: Content of the checkpoint's state.json.
         checkpoint: Name of the checkpoint directory.
-        cohort: Composition of the images it was trained on, where the shard set is still there.
+        cohort: Composition of the images it was trained on, where the run noted it.
     """
 
     config: PretrainConfig
@@ -74,7 +75,7 @@ def write_export(run_dir: Path, out_dir: Path, *, step: int | None = None) -> Pa
         `out_dir`.
 
     Raises:
-        ExportError: `run_dir` is no run, `out_dir` exists, or the weights do not fit the config.
+        ExportError: `run_dir` is not a run, `out_dir` exists, or the weights do not fit the config.
         CheckpointError: There is no such checkpoint, or it is damaged.
         ConfigError: The run's config cannot be read.
     """
@@ -94,7 +95,7 @@ def read_trained(run_dir: Path, *, step: int | None = None) -> TrainedRun:
     """Read a run's config and checkpoint.
 
     Raises:
-        ExportError: `run_dir` is no run directory.
+        ExportError: `run_dir` is not a run directory.
         CheckpointError: There is no such checkpoint, or it is damaged.
         ConfigError: The run's config cannot be read.
     """
@@ -116,7 +117,7 @@ def read_trained(run_dir: Path, *, step: int | None = None) -> TrainedRun:
         weights={name: tensor.float().contiguous() for name, tensor in weights.items()},
         state=state,
         checkpoint=checkpoint.name,
-        cohort=_read_cohort(config.data.shards, state),
+        cohort=_read_cohort(run, state),
     )
 
 
@@ -160,15 +161,14 @@ def _choose_checkpoint(run: RunDir, step: int | None) -> Path:
     return checkpoint
 
 
-def _read_cohort(shard_dir: Path, state: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the shard set's composition if it is the very set that the run was trained on."""
+def _read_cohort(run: RunDir, state: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the composition that the run noted of the very images it was trained on."""
     try:
-        manifest = json.loads((shard_dir / "manifest.json").read_text(encoding="utf-8"))
-        cohort = json.loads((shard_dir / "cohort.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        cohort = json.loads(run.cohort_path.read_text(encoding="utf-8"))
+        trained_on, composition = cohort["dataset_fingerprint"], cohort["composition"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    trained_on = data_fingerprint(state)
-    return cohort if trained_on and trained_on == manifest.get("fingerprint") else None
+    return composition if trained_on == data_fingerprint(state) else None
 
 
 def _write_files(out_dir: Path, trained: TrainedRun) -> None:

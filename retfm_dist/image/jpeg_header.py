@@ -12,7 +12,7 @@ def read_jpeg_size(head: bytes) -> tuple[int, int] | None:
         head: Its first bytes, at least up to the start of frame.
 
     Returns:
-        (height, width), or None where `head` is no sequential JPEG or ends too early.
+        (height, width), or None where `head` is not a sequential JPEG or ends too early.
 
     Source: ITU-T T.81, annex B.
     """

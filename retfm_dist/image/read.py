@@ -41,7 +41,7 @@ def decode_image(data: bytes) -> Image.Image:
         except ImageError:
             raise
         except UnidentifiedImageError as error:
-            raise ImageError("this is no JPEG, PNG or TIFF file") from error
+            raise ImageError("not a JPEG, PNG or TIFF file") from error
         except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
             raise ImageError(
                 "the image is implausibly large",

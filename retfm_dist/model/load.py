@@ -1,4 +1,4 @@
-"""Start a model from published weights, strictly."""
+"""Strict loading of published weights into a model."""
 
 from pathlib import Path
 

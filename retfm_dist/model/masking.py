@@ -1,4 +1,4 @@
-"""Which patches of an image the encoder sees."""
+"""Random masking: which patches of an image the encoder sees."""
 
 from typing import NamedTuple
 

@@ -54,7 +54,7 @@ def unpatchify(
         [B, 3, S, S] with S = patch_size * sqrt(L), same dtype.
 
     Raises:
-        ModelError: L is no square number, or the patches are not of `patch_size`.
+        ModelError: L is not a square number, or the patches are not of `patch_size`.
     """
     batch_size, num_patches, num_values = patches.shape
     grid = isqrt(num_patches)

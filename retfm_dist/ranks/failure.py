@@ -1,4 +1,4 @@
-"""One message for one failure, however many ranks it ends."""
+"""One error message per failure, however many ranks it ends."""
 
 import contextlib
 import time
@@ -13,7 +13,7 @@ _LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote p
 
 @contextlib.contextmanager
 def failing_once(ranks: Ranks, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
-    """Let the rank that knows the reason speak, and the others leave with it in silence.
+    """Report a failure once, from the rank that knows its reason.
 
     A mistake that all ranks find is raised at once on the main rank; the launcher then ends the
     others while they wait here. A rank that alone found one, or alone survived another's end,
@@ -42,7 +42,7 @@ def failing_once(ranks: Ranks, *, sleep: Callable[[float], None] = time.sleep) -
             raise
         sleep(_GRACE_S)
         raise TrainError(
-            "another rank has gone",
+            "another rank has exited",
             where=f"rank {ranks.rank}",
             hint="its own message, above or in its host's log, says why",
         ) from error

@@ -1,4 +1,4 @@
-"""Workers that outlive their launcher end themselves.
+"""Workers exit when their launcher has died.
 
 DeepSpeed's launcher is two processes, and neither death reaches the workers:
 
@@ -95,8 +95,8 @@ def leave_when_orphaned(leave: Callable[[int], None] = os._exit) -> None:
 
 
 def _say_goodbye(lost: int) -> None:
-    """Log why the process leaves, unless the log is a pipe that nobody empties any more."""
-    message = "the launcher, process %d, has gone; leaving"
+    """Log why the process leaves; do not wait for a log pipe that is no longer read."""
+    message = "the launcher, process %d, has exited; leaving"
     teller = threading.Thread(target=logger.error, args=(message, lost), daemon=True)
     teller.start()
     teller.join(timeout=_POLL_S)

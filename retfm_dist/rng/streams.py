@@ -117,6 +117,6 @@ def _seed_words(seed: int) -> tuple[int, int]:
 
 
 def _check_counter(seed: int, epoch: int) -> None:
-    """Assert what the config's schema guarantees, lest a seed be cut silently."""
+    """Assert what the config's schema guarantees, so that no seed is cut silently."""
     assert 0 <= seed < 2**64, f"seed {seed} does not fit 64 bits"
     assert 0 <= epoch < 2**32, f"epoch {epoch} does not fit 32 bits"

@@ -259,7 +259,7 @@ def _check_rejects(packing: _Packing, options: BuildOptions, out_dir: Path) -> N
         "too many images are unusable",
         got=f"{num_bad} of {num_records} ({listed})",
         expected=f"at most {options.max_reject_ratio:.2%}",
-        hint=f"see {rejects_path(out_dir)}; mend the files or raise --max-reject-ratio",
+        hint=f"see {rejects_path(out_dir)}; fix the files or raise --max-reject-ratio",
     )
 
 

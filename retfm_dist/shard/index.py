@@ -97,7 +97,7 @@ def _check_header(path: Path, header: np.void, body: np.ndarray) -> None:
     """Refuse an index whose header does not describe its body."""
     if header["magic"] != MAGIC:
         raise ShardError(
-            "this is no sample index", where=path, got=bytes(header["magic"]), expected=MAGIC
+            "not a sample index", where=path, got=bytes(header["magic"]), expected=MAGIC
         )
     layout = (int(header["version"]), int(header["record_bytes"]))
     if layout != (VERSION, SAMPLE_DTYPE.itemsize):

@@ -52,7 +52,7 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file of the set that is no tar: an index, a table or a report.
+    """One file of the set that is not a tar: an index, a table or a report.
 
     Attributes:
         name: File name.
@@ -120,13 +120,13 @@ def read_manifest(shard_dir: Path) -> Manifest:
         body = json.loads(text)
     except OSError as error:
         raise ShardError(
-            "this is no complete shard set, its manifest cannot be read",
+            "not a complete shard set: its manifest cannot be read",
             where=path,
             got=error.strerror,
             hint="name a directory that `python -m retfm_dist.shard build` has finished",
         ) from error
     except ValueError as error:
-        raise _damaged(path, "text that is no JSON") from error
+        raise _damaged(path, "text that is not JSON") from error
     _check_body(path, body, text)
     manifest = _parse(body)
     _check_names(shard_dir, manifest)
@@ -156,7 +156,9 @@ def _check_names(shard_dir: Path, manifest: Manifest) -> None:
     for name in names:
         if not _PLAIN_NAME.fullmatch(name):
             raise ShardError(
-                "the manifest lists no plain file name", where=shard_dir, got=repr(name)
+                "the manifest lists a name that is not a plain file name",
+                where=shard_dir,
+                got=repr(name),
             )
     missing = sorted(set(names) - {entry.name for entry in os.scandir(shard_dir)})
     if missing:

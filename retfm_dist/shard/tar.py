@@ -108,7 +108,7 @@ def read_members(path: Path) -> Iterator[Member]:
             offset += BLOCK_BYTES
             if not info.isreg() or offset + info.size > num_bytes:
                 raise ShardError(
-                    "the tar has a member that is no whole plain file",
+                    "the tar has a member that is not a whole regular file",
                     where=f"{path} at byte {offset - BLOCK_BYTES}",
                 )
             yield Member(info.name, offset, info.size)

@@ -171,7 +171,7 @@ def _check_sample(
     ending = os.pread(descriptor, 2, image.offset + image.size - 2)
     shape = (int(record["height"]), int(record["width"]))
     if read_jpeg_size(data) != shape or ending != b"\xff\xd9":
-        return f"is no whole JPEG of {shape[0]} x {shape[1]} px"
+        return f"is not a whole JPEG of {shape[0]} x {shape[1]} px"
     return _check_content(descriptor, data, sidecar, record) if full else None
 
 

@@ -49,7 +49,7 @@ def write_shards(
 
 
 def list_files(directory: Path, *, shards: Sequence[ShardEntry]) -> list[FileEntry]:
-    """Size and hash every file of the directory that is no tar."""
+    """Size and hash every file of the directory that is not a tar."""
     tars = {shard.name for shard in shards}
     return [
         FileEntry(path.name, path.stat().st_size, sha256_file(path))

@@ -41,7 +41,7 @@ class VisibilityRule:
         """Refuse rules that could never mean anything.
 
         Raises:
-            CohortError: Unknown column, a sign that does not fit it, an age that is no number,
+            CohortError: Unknown column, a sign that does not fit it, an age that is not a number,
                 or a visibility outside [0, 1].
         """
         check_visibility(self.visibility)
@@ -59,7 +59,7 @@ class VisibilityRule:
             float(self.value)
         except ValueError as error:
             raise CohortError(
-                "the visibility rule's age is no number", where="--visibility-for", got=text
+                "the visibility rule's age is not a number", where="--visibility-for", got=text
             ) from error
 
     def applies_to(self, patient: Patient) -> bool:
@@ -74,12 +74,12 @@ def parse_rule(text: str) -> VisibilityRule:
     """Read a rule such as "sex=female:0.2" or "age>=60:0.5".
 
     Raises:
-        CohortError: The text is no rule.
+        CohortError: The text is not a rule.
     """
     match = _RULE.match(text.strip())
     if match is None:
         raise CohortError(
-            "this is no visibility rule",
+            "not a visibility rule",
             where="--visibility-for",
             got=repr(text),
             expected="COLUMN=VALUE:VISIBILITY, such as sex=female:0.2 or age>=60:0.5",
@@ -89,7 +89,7 @@ def parse_rule(text: str) -> VisibilityRule:
         number = float(visibility)
     except ValueError as error:
         raise CohortError(
-            "the visibility is no number", where="--visibility-for", got=repr(text)
+            "the visibility is not a number", where="--visibility-for", got=repr(text)
         ) from error
     return VisibilityRule(column=column, sign=_SIGNS[sign], value=value, visibility=number)
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, verified before use, of no world size and no ZeRO stage.
+"""Checkpoints: complete or absent, verified before use, independent of world size and ZeRO stage.
 
     checkpoints/step_XXXXXXXX/
         weights.safetensors    name -> fp32 master weights, frozen tables included
@@ -118,7 +118,7 @@ def write_checkpoint(
             "cannot write the checkpoint",
             where=directory,
             got=error,
-            hint="the checkpoints before it are untouched; make room and start the command again",
+            hint="earlier checkpoints are untouched; free some space and run the command again",
         ) from error
 
 
@@ -145,7 +145,7 @@ def verify_checkpoint(directory: Path) -> None:
             "cannot read the checkpoint",
             where=error.filename or directory,
             got=error.strerror,
-            hint="start again when the storage answers; nothing was changed",
+            hint="retry once the storage is reachable; nothing was changed",
         ) from error
     except CheckpointError:
         raise
@@ -169,7 +169,7 @@ def _verify_file(path: Path, num_bytes: int, sha256: str) -> None:
         raise DamagedCheckpointError("missing", where=path)
     if path.stat().st_size != num_bytes:
         raise DamagedCheckpointError(
-            "cut short or grown", where=path, got=path.stat().st_size, expected=num_bytes
+            "has another size", where=path, got=path.stat().st_size, expected=num_bytes
         )
     if sha256_file(path) != sha256:
         raise DamagedCheckpointError("damaged: its sha256 is not the manifest's", where=path)
@@ -204,7 +204,7 @@ def find_checkpoint(run_dir: Path) -> Path:
             f"all {len(reasons)} checkpoints are damaged",
             where=run_dir,
             got=reasons[0],
-            hint="restore one from a backup, or start anew in another run.dir",
+            hint="restore one from a backup, or start over in another run.dir",
         )
     raise CheckpointError("no checkpoint", where=run_dir, expected="checkpoints/step_XXXXXXXX")
 

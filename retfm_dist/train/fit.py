@@ -3,40 +3,28 @@
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.config.load import config_hash
 from retfm_dist.durable import write_json
 from retfm_dist.ranks.agreement import from_main
 from retfm_dist.ranks.world import Ranks
-from retfm_dist.train.checkpoint import (
-    Checkpoint,
-    open_checkpoint,
-    prune_checkpoints,
-    write_checkpoint,
-)
-from retfm_dist.train.displays import Displays, closing
+from retfm_dist.train.checkpoint import open_checkpoint, prune_checkpoints, write_checkpoint
+from retfm_dist.train.displays import Displays
 from retfm_dist.train.engine.engine import Engine, SavedState
-from retfm_dist.train.engine.process_group import start_ranks
-from retfm_dist.train.interfaces import DrawReconstructions, Loader
-from retfm_dist.train.resume import choose_checkpoint, is_finished
-from retfm_dist.train.run_dir import (
-    COMPUTE_LIBRARIES,
-    RunDir,
-    describe_environment,
-    describe_start,
-    drop_lines_after,
-    experiment_of,
-)
-from retfm_dist.train.run_lock import hold_run_lock
-from retfm_dist.train.schedule import Plan, plan_run
+from retfm_dist.train.environment import COMPUTE_LIBRARIES
+from retfm_dist.train.experiment import experiment_of
+from retfm_dist.train.interfaces import Loader, TrainableModel
+from retfm_dist.train.run import Run
+from retfm_dist.train.run_dir import RunDir
+from retfm_dist.train.schedule import plan_run
+from retfm_dist.train.start import describe_start, enter_run_dir
 from retfm_dist.train.step import batch_inputs, train_step
+from retfm_dist.train.uid_log import log_uids
 from retfm_dist.versions import software_versions
 
 logger = logging.getLogger(__name__)
@@ -45,24 +33,21 @@ logger = logging.getLogger(__name__)
 def fit(
     config: PretrainConfig,
     *,
-    model: nn.Module,
-    loader: Loader,
+    model: TrainableModel,
+    build_loader: Callable[[], Loader],
     ranks: Ranks,
-    draw_reconstructions: DrawReconstructions,
-    initialize: Callable[[], None] = lambda: None,
+    device: torch.device,
     resume: Path | None = None,
 ) -> None:
     """Train a model to the end of its plan, continuing what the run directory holds.
 
     Args:
-        config: The run.
-        model: Masked autoencoder on the CPU in fp32: forward(images uint8 [B, 3, S, S],
-            noise [B, L]) -> named tuple with `loss`. Trained in place.
-        loader: The data path.
+        config: The run, checked against the world size.
+        model: What is trained; its first weights are asked for only when there is nothing to
+            continue.
+        build_loader: Opens the data path; called only when there is something left to train.
         ranks: Which rank this is.
-        draw_reconstructions: Draws the model's reconstruction of given images.
-        initialize: Gives the model its first weights; called only when there is nothing to
-            continue. Left out, the model is taken as it is.
+        device: Where this rank computes.
         resume: Checkpoint to continue from; None is the newest of the run directory.
 
     Raises:
@@ -71,68 +56,53 @@ def fit(
         TrainError: The plan is impossible, the directory is in use, or a loss is not finite.
     """
     run_dir = RunDir(config.run.dir)
-    plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
-    device = start_ranks(ranks)
     with contextlib.ExitStack() as stack:
-        start = from_main(lambda: _choose_start(stack, run_dir, config, resume), ranks=ranks)
+        start = stack.enter_context(enter_run_dir(run_dir, config, resume=resume, ranks=ranks))
         if start.is_finished:
             return
-        checkpoint = None if start.checkpoint is None else open_checkpoint(start.checkpoint)
-        if checkpoint is None:
-            initialize()
+        loader = stack.enter_context(contextlib.closing(build_loader()))
+        plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
+        step, saved = 0, None
+        if start.checkpoint_dir is None:
+            model.initialize()
         else:
+            checkpoint = open_checkpoint(start.checkpoint_dir)
             loader.check_state(checkpoint.state["data"])
-        saved = _saved_state(checkpoint)
-        engine = Engine(config, model=model, ranks=ranks, device=device, saved=saved)
+            step, num_updates = checkpoint.state["step"], checkpoint.state["num_updates"]
+            saved = SavedState(checkpoint.weights, checkpoint.moments, num_updates)
+        engine = Engine(config, model=model.module, ranks=ranks, device=device, saved=saved)
         stack.callback(engine.close)
-        step = 0 if checkpoint is None else checkpoint.state["step"]
-        from_main(lambda: _describe_start(run_dir, config, ranks, device, step), ranks=ranks)
-        displays = Displays(
-            config,
-            plan=plan,
-            ranks=ranks,
-            engine=engine,
-            loader=loader,
-            start_step=step,
-            draw=draw_reconstructions,
-        )
-        with closing(displays):
-            _train(Run(config, plan, ranks, engine, loader), displays, start_step=step)
-        from_main(lambda: _mark_done(run_dir, config, plan), ranks=ranks)
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run's steps need, on one rank."""
-
-    config: PretrainConfig
-    plan: Plan
-    ranks: Ranks
-    engine: Engine
-    loader: Loader
+        run = Run(config, run_dir, plan, ranks, engine, loader)
+        from_main(lambda: _describe_start(run, step), ranks=ranks)
+        with Displays(run, start_step=step, draw=model.draw) as displays:
+            _train(run, displays, start_step=step)
+        from_main(lambda: _mark_done(run), ranks=ranks)
 
 
 def _train(run: Run, displays: Displays, *, start_step: int) -> None:
     """Make all remaining steps; after each comes what is due, metrics before checkpoint."""
     grad_accum_steps = run.config.grad_accum_steps(run.ranks.world_size)
-    inputs = _inputs(run, start_step)
-    for step in range(start_step, run.plan.total_steps):
-        loss = train_step(
-            run.engine,
-            itertools.islice(inputs, grad_accum_steps),
-            step=step,
-            grad_accum_steps=grad_accum_steps,
-            lr=run.plan.lr(step),
-            ranks=run.ranks,
-        )
-        displays.show(step + 1, loss)
-        if run.plan.is_due(step + 1, run.plan.checkpoint_every):
-            _save(run, step + 1)
+    with contextlib.closing(_inputs(run, start_step)) as inputs:
+        for step in range(start_step, run.plan.total_steps):
+            loss = train_step(
+                run.engine,
+                itertools.islice(inputs, grad_accum_steps),
+                step=step,
+                grad_accum_steps=grad_accum_steps,
+                lr=run.plan.lr(step),
+                ranks=run.ranks,
+            )
+            displays.show(step + 1, loss)
+            if run.plan.is_due(step + 1, run.plan.checkpoint_every):
+                _save(run, step + 1)
 
 
-def _inputs(run: Run, start_step: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _inputs(run: Run, start_step: int) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
     """Yield images and noise of every micro-batch from a step to the end, on the device."""
-    for batch in run.loader.batches(start_step, run.plan.total_steps):
+    batches = run.loader.batches(start_step, run.plan.total_steps)
+    if run.config.data.log_uids:
+        batches = log_uids(batches, run.run_dir.uid_log_path(run.ranks.rank))
+    for batch in batches:
         yield batch_inputs(
             batch,
             seed=run.config.run.seed,
@@ -156,53 +126,28 @@ def _save(run: Run, step: int) -> None:
     }
 
     def write() -> None:
-        run_dir = RunDir(run.config.run.dir)
-        directory = run_dir.checkpoint_dir(step)
+        directory = run.run_dir.checkpoint_dir(step)
         write_checkpoint(directory, weights=weights, moments=moments, state=state)
-        prune_checkpoints(run_dir.path, keep_last=run.config.checkpoint.keep_last)
+        prune_checkpoints(run.run_dir.path, keep_last=run.config.checkpoint.keep_last)
 
     from_main(write, ranks=run.ranks)
 
 
-@dataclass(frozen=True)
-class _Start:
-    """What the main rank decided: where to start, or that there is nothing left to do."""
-
-    checkpoint: Path | None
-    is_finished: bool
-
-
-def _choose_start(
-    stack: contextlib.ExitStack, run_dir: RunDir, config: PretrainConfig, resume: Path | None
-) -> _Start:
-    """Lock the run directory for as long as `stack` lasts, and decide; for the main rank."""
-    stack.enter_context(hold_run_lock(run_dir.lock_path))
-    if is_finished(run_dir, config):
-        logger.info("%s: this run has finished; nothing to do", run_dir.path)
-        return _Start(None, is_finished=True)
-    chosen = choose_checkpoint(run_dir, config, explicit=resume)
-    logger.info("starting from %s", "step 0" if chosen is None else chosen)
-    return _Start(chosen, is_finished=False)
-
-
-def _saved_state(checkpoint: Checkpoint | None) -> SavedState | None:
-    if checkpoint is None:
-        return None
-    return SavedState(checkpoint.weights, checkpoint.moments, checkpoint.state["num_updates"])
-
-
-def _describe_start(
-    run_dir: RunDir, config: PretrainConfig, ranks: Ranks, device: torch.device, step: int
-) -> None:
+def _describe_start(run: Run, step: int) -> None:
     """Bring the run directory's files to the state of `step`; for the main rank."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    environment = describe_environment(config, ranks=ranks, device=name)
-    describe_start(run_dir, config, environment=environment)
-    drop_lines_after(run_dir, step)
+    device = run.engine.device
+    describe_start(
+        run.run_dir,
+        run.config,
+        ranks=run.ranks,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        cohort=run.loader.cohort(),
+        step=step,
+    )
 
 
-def _mark_done(run_dir: RunDir, config: PretrainConfig, plan: Plan) -> None:
+def _mark_done(run: Run) -> None:
     """Write the marker of a finished run; for the main rank."""
-    done = {"step": plan.total_steps, "experiment": experiment_of(config)}
-    write_json(run_dir.done_path, done)
-    logger.info("finished %d steps in %s", plan.total_steps, run_dir.path)
+    done = {"step": run.plan.total_steps, "experiment": experiment_of(run.config)}
+    write_json(run.run_dir.done_path, done)
+    logger.info("finished %d steps in %s", run.plan.total_steps, run.run_dir.path)

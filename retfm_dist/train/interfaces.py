@@ -1,14 +1,32 @@
-"""What training asks of the parts that are handed in: batches, a loader, a way to draw."""
+"""Interfaces of the parts that are handed to training: a model, a loader and its batches."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 DrawReconstructions = Callable[[torch.Tensor, torch.Tensor], NDArray[np.uint8]]
 """(images uint8 [B, 3, S, S], noise [B, L]) -> picture uint8 [H, W, 3]."""
+
+
+@dataclass(frozen=True)
+class TrainableModel:
+    """A masked autoencoder and what training asks of it.
+
+    Attributes:
+        module: The model on the CPU in fp32: forward(images uint8 [B, 3, S, S], noise [B, L]) ->
+            named tuple with `loss`. Trained in place.
+        initialize: Gives the module its first weights.
+        draw: Draws the module's reconstruction of given images.
+    """
+
+    module: nn.Module
+    initialize: Callable[[], None]
+    draw: DrawReconstructions
 
 
 class Batch(Protocol):
@@ -27,6 +45,11 @@ class Batch(Protocol):
     @property
     def step(self) -> int:
         """Optimizer step that the batch belongs to, 0-based."""
+        ...
+
+    @property
+    def micro_step(self) -> int:
+        """Forward pass within the step, 0-based."""
         ...
 
     @property
@@ -51,13 +74,12 @@ class Loader(Protocol):
         """Raise DataError when a checkpoint's data path is not this one."""
         ...
 
-    def batches(
-        self, start_step: int, end_step: int, *, is_preview: bool = False
-    ) -> Iterator[Batch]:
-        """Yield this rank's micro-batches of the steps in [start_step, end_step), in order.
+    def cohort(self) -> dict[str, Any] | None:
+        """Return who is in the images, JSON values; None where the shard set does not say."""
+        ...
 
-        A preview is not trained on and not logged.
-        """
+    def batches(self, start_step: int, end_step: int) -> Iterator[Batch]:
+        """Yield this rank's micro-batches of the steps in [start_step, end_step), in order."""
         ...
 
     def timings(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""How a run shows itself: a bar on a terminal, a log line per interval elsewhere."""
+"""Progress of a run: a bar on a terminal, one log line per interval elsewhere."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Pictures of what the model makes of the run's first images.
+"""Reconstruction pictures of the run's first images.
 
 The same images, masks and crops in every picture, so that they can be compared. They are patient
 data: they stay in the run directory and go to no tracking server.
@@ -61,7 +61,7 @@ def first_inputs(
         device: Where the model computes.
     """
     images, noise = [], []
-    batches = loader.batches(0, 1, is_preview=True)
+    batches = loader.batches(0, 1)
     for batch in batches:
         inputs = batch_inputs(batch, seed=seed, num_patches=num_patches, device=device)
         images.append(inputs[0])

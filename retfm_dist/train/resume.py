@@ -1,4 +1,4 @@
-"""Where a run starts from."""
+"""Choice of the checkpoint that a run starts from."""
 
 import json
 import logging
@@ -16,7 +16,8 @@ from retfm_dist.train.checkpoint import (
     set_aside,
     verify_checkpoint,
 )
-from retfm_dist.train.run_dir import RunDir, check_experiment
+from retfm_dist.train.experiment import check_experiment
+from retfm_dist.train.run_dir import RunDir
 
 logger = logging.getLogger(__name__)
 

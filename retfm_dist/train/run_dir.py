@@ -1,8 +1,9 @@
-"""The run directory: what lies where, and whether a config may continue the run in it.
+"""The run directory: what lies where.
 
 RUN_DIR/
     config.yaml            resolved config of the latest start
     environment.json       versions of the latest start
+    cohort.json            composition of the images trained on, where the shard set states it
     metrics.jsonl          one line per log interval; steps ascend and never repeat
     tracking.json          which MLflow run this is
     reconstructions/       step_XXXXXXXX.png, patient data
@@ -13,31 +14,8 @@ RUN_DIR/
     .lock                  held by the rank that writes here
 """
 
-import json
-import platform
-import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from retfm_dist.config import PretrainConfig
-from retfm_dist.config.load import config_hash, to_yaml
-from retfm_dist.durable import open_atomic, write_json, write_text
-from retfm_dist.errors import CheckpointError
-from retfm_dist.ranks.world import Ranks
-from retfm_dist.versions import DALI, software_versions
-
-# What a run computes depends on these and on nothing else in its config. `run.init_from` counts
-# at step 0 only, and the images are compared by the loader's own fingerprint.
-_EXPERIMENT = (
-    "run.seed", "data.crop_scale", "data.crop_ratio", "data.flip_probability", "model",
-    "optimizer", "schedule.duration", "schedule.warmup", "schedule.global_batch_size",
-    "engine.precision",
-)  # fmt: skip
-
-COMPUTE_LIBRARIES = ("torch", "deepspeed", "timm", *DALI)
-"""What the numbers of a run may depend on, beside this package."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +37,11 @@ class RunDir:
     def environment_path(self) -> Path:
         """Versions."""
         return self.path / "environment.json"
+
+    @property
+    def cohort_path(self) -> Path:
+        """Composition of the images trained on, beside the fingerprint of their shard set."""
+        return self.path / "cohort.json"
 
     @property
     def metrics_path(self) -> Path:
@@ -93,114 +76,10 @@ class RunDir:
         """Return the path of the reconstruction picture after `step` steps."""
         return self.path / "reconstructions" / f"step_{step:08d}.png"
 
+    def uid_log_path(self, rank: int) -> Path:
+        """Return the path of a rank's log of uids."""
+        return self.path / "uids" / f"rank_{rank:04d}.jsonl"
 
-def experiment_of(config: PretrainConfig) -> dict[str, Any]:
-    """Return the fields that define what a run computes, dotted name -> JSON value.
-
-    Where it runs (ranks, micro-batch, ZeRO stage), what it reads through and how it is logged may
-    change from one start to the next.
-    """
-    fields = dict(_flatten(config.model_dump(mode="json"), ""))
-    return {
-        name: value
-        for name, value in fields.items()
-        if any(name == part or name.startswith(part + ".") for part in _EXPERIMENT)
-    }
-
-
-def _flatten(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def check_experiment(config: PretrainConfig, saved: dict[str, Any], *, where: Path) -> None:
-    """Refuse to continue a run under a config that defines another experiment.
-
-    Args:
-        config: The config of this start.
-        saved: `experiment_of` the config that the checkpoint was made under.
-        where: The checkpoint, for the message.
-
-    Raises:
-        CheckpointError: A field differs; the first one is named.
-    """
-    now = experiment_of(config)
-    for field in sorted(now.keys() | saved.keys()):
-        if now.get(field) != saved.get(field):
-            raise CheckpointError(
-                f"the config is not that of the run: {field} differs",
-                where=where,
-                got=now.get(field),
-                expected=saved.get(field),
-                hint="give the new experiment another run.dir",
-            )
-
-
-def describe_environment(config: PretrainConfig, *, ranks: Ranks, device: str) -> dict[str, Any]:
-    """Return the facts of this start that are needed to repeat it; none names the host.
-
-    Args:
-        config: The run.
-        ranks: For the world size.
-        device: Name of the accelerator.
-    """
-    return {
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "versions": software_versions(*COMPUTE_LIBRARIES),
-        "accelerator": device,
-        "world_size": ranks.world_size,
-        "config_hash": config_hash(config),
-        "git_commit": _git_commit(),
-    }
-
-
-def _git_commit() -> str | None:
-    """Return the commit of the checkout this package runs from; None for an installed package."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        return subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True
-        ).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def describe_start(run_dir: RunDir, config: PretrainConfig, *, environment: dict[str, Any]) -> None:
-    """Write config.yaml and environment.json of this start."""
-    write_text(run_dir.config_path, to_yaml(config))
-    write_json(run_dir.environment_path, environment)
-
-
-def drop_lines_after(run_dir: RunDir, step: int) -> None:
-    """Drop what metrics.jsonl and the logs of uids hold beyond a number of completed steps.
-
-    Training continues there and logs the later steps again; so does a line that a killed process
-    cut short. The uids of completed step n stand at the 0-based step n - 1, of whichever ranks.
-    """
-    _drop_lines(run_dir.metrics_path, last=step)
-    for path in sorted((run_dir.path / "uids").glob("rank_*.jsonl")):
-        _drop_lines(path, last=step - 1)
-
-
-def _drop_lines(path: Path, *, last: int) -> None:
-    """Keep the lines of a log up to step `last`."""
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if (at := _step_of(line)) is not None and at <= last]
-    if len(kept) < len(lines) or (lines and not path.read_bytes().endswith(b"\n")):
-        with open_atomic(path, "w") as file:
-            file.writelines(line + "\n" for line in kept)
-
-
-def _step_of(line: str) -> int | None:
-    try:
-        return json.loads(line)["step"]
-    except (json.JSONDecodeError, KeyError, TypeError):
-        return None
+    def uid_log_paths(self) -> list[Path]:
+        """Return the logs of uids that exist, of whichever ranks."""
+        return sorted((self.path / "uids").glob("rank_*.jsonl"))

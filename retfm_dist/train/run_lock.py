@@ -1,4 +1,4 @@
-"""One writer per run directory.
+"""A lock that allows one writer per run directory.
 
 A run killed hard may have orphans that still write for a second or two (see `orphans`), and the
 same command may be started again at once. The lock goes with the process that holds it, however

@@ -1,4 +1,4 @@
-"""When what happens in a run: the learning rate of each step, and every "every N steps".
+"""Schedule of a run: the learning rate of each step, and what is due every N steps.
 
 All of it is plain arithmetic on the step, so that a resumed run cannot differ.
 """

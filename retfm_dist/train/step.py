@@ -75,5 +75,5 @@ def _not_finite(what: str, where: str) -> TrainError:
     return TrainError(
         f"the {what} is not finite; this step changed no weight",
         where=where,
-        hint="start again from the last checkpoint with a lower learning rate or in fp32",
+        hint="restart from the last checkpoint with a lower learning rate or in fp32",
     )

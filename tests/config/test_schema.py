@@ -101,3 +101,12 @@ def test_contradicting_dimensions_are_refused(changes, message):
 def test_kept_counts_are_the_published_ones(img_size, patch_size, mask_ratio, kept):
     sizes = {"img_size": img_size, "patch_size": patch_size, "mask_ratio": mask_ratio}
     assert ModelConfig(**{**MODEL, **sizes}).num_kept == kept
+
+
+def test_a_batch_that_does_not_divide_among_the_ranks_is_refused():
+    config = load_config(CONFIGS / "fundus_cpu.yaml")  # 32 images, micro-batches of 16
+    for world_size, grad_accum_steps in ((1, 2), (2, 1)):
+        config.check_world(world_size)
+        assert config.grad_accum_steps(world_size) == grad_accum_steps
+    with pytest.raises(ConfigError, match="the batch does not divide; got 32 on 3 ranks"):
+        config.check_world(3)

@@ -45,7 +45,7 @@ def test_values_come_back_equal(value):
 
 
 def test_repeated_keys_are_refused_at_any_depth():
-    with pytest.raises(ConfigError, match=r"x line 4: .*'b' stands twice, first in line 2"):
+    with pytest.raises(ConfigError, match=r"x line 4: .*'b' is a duplicate; first in line 2"):
         parse_yaml("a:\n  b: 1\n  c: 2\n  b: 3\n", where="x")
 
 

@@ -3,10 +3,12 @@
 import contextlib
 import hashlib
 import io
+import json
 import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +49,9 @@ def write_tar(path: Path, jpegs: list[bytes]) -> np.ndarray:
     return records
 
 
-def pack(shard_dir: Path, shards: list[list[bytes]]) -> Path:
+def pack(
+    shard_dir: Path, shards: list[list[bytes]], *, composition: dict[str, Any] | None = None
+) -> Path:
     """Write a shard set of the given tars of JPEGs."""
     shard_dir.mkdir()
     entries, files = [], []
@@ -59,12 +63,16 @@ def pack(shard_dir: Path, shards: list[list[bytes]]) -> Path:
             ShardEntry(tar_path.name, tar_path.stat().st_size, sha256_file(tar_path), len(jpegs))
         )
         files.append(FileEntry(index_path.name, index_path.stat().st_size, sha256_file(index_path)))
+    if composition is not None:
+        path = shard_dir / "cohort.json"
+        path.write_text(json.dumps(composition))
+        files.append(FileEntry(path.name, path.stat().st_size, sha256_file(path)))
     write_manifest(shard_dir, shards=entries, files=files, build={})
     return shard_dir
 
 
 @pytest.fixture
-def pack_shards() -> Callable[[Path, list[list[bytes]]], Path]:
+def pack_shards() -> Callable[..., Path]:
     return pack
 
 

@@ -1,8 +1,11 @@
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
-from retfm_dist.data.decode import Backend, Decoder, EncodedBatch, reason_of
+from retfm_dist.data.decode import Decoder, EncodedBatch, reason_of
 from retfm_dist.data.timings import Timings
 from retfm_dist.errors import DataError
 
@@ -47,6 +50,19 @@ class FakePipeline:
         return ({"firsts": firsts, **fed},)
 
 
+@dataclasses.dataclass
+class FakeBackend:
+    """A back end made of functions."""
+
+    make_pipeline: Callable[[], FakePipeline]
+    inputs: tuple[str, ...]
+    finish: Callable[..., torch.Tensor]
+    close: Callable[[], None]
+
+    def build_pipeline(self):
+        return self.make_pipeline()
+
+
 class FakeClock:
     now_s = 0.0
 
@@ -66,7 +82,7 @@ def decoder(events):
         events.append(f"finish {output['firsts']}")
         return torch.tensor(output["firsts"])
 
-    backend = Backend(
+    backend = FakeBackend(
         make_pipeline=lambda: FakePipeline(events),
         inputs=("jpegs", "starts", "shapes"),
         finish=finish,
@@ -82,7 +98,7 @@ def encoded(*firsts, step=0):
         micro_step=1,
         epoch=0,
         uids=np.arange(count, dtype=np.uint64),
-        places=[f"000000.tar, sample {first}" for first in firsts],
+        sources=[f"000000.tar, sample {first}" for first in firsts],
         jpegs=[np.array([first, 0], dtype=np.uint8) for first in firsts],
         boxes=np.arange(4 * count, dtype=np.int64).reshape(count, 4),
         flips=np.zeros(count, dtype=bool),
@@ -111,7 +127,7 @@ def test_boxes_are_fed_as_packed_corners_and_sizes_and_unused_inputs_are_not(eve
         seen.append(output)
         return torch.zeros(1)
 
-    backend = Backend(
+    backend = FakeBackend(
         lambda: FakePipeline(events), ("jpegs", "starts", "shapes"), finish, lambda: None
     )
     list(Decoder(backend, timings=Timings(("decode_s",))).decode([encoded(1, 2)]))
@@ -141,7 +157,7 @@ def test_a_failure_of_no_single_sample_names_the_batch(events):
                 raise RuntimeError("out of memory")
             return ({"firsts": [0]},)
 
-    backend = Backend(
+    backend = FakeBackend(
         lambda: FailsTogether(events), ("jpegs",), lambda *_: torch.zeros(1), lambda: None
     )
     decoder = Decoder(backend, timings=Timings(("decode_s",)))
@@ -178,7 +194,7 @@ def test_an_error_of_the_reader_passes_through(decoder):
 def test_waiting_and_finishing_are_timed_and_reading_is_not(events):
     clock = FakeClock()
     timings = Timings(("decode_s",), clock=clock)
-    backend = Backend(
+    backend = FakeBackend(
         lambda: FakePipeline(events), ("jpegs",), lambda *_: torch.zeros(1), lambda: None
     )
 

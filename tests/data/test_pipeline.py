@@ -26,7 +26,7 @@ def batch_of(jpegs: list[bytes]) -> EncodedBatch:
         micro_step=0,
         epoch=0,
         uids=np.arange(len(jpegs), dtype=np.uint64),
-        places=[f"000000.tar, sample {row}" for row in range(len(jpegs))],
+        sources=[f"000000.tar, sample {row}" for row in range(len(jpegs))],
         jpegs=[np.frombuffer(jpeg, dtype=np.uint8) for jpeg in jpegs],
         boxes=np.array(boxes, dtype=np.int64),
         flips=np.arange(len(jpegs)) % 2 == 1,
@@ -112,7 +112,7 @@ def test_pixels_do_not_depend_on_threads_or_on_the_batch(jpegs):
         assert torch.equal(again, together)
     for i in (0, 4):
         alone = EncodedBatch(
-            0, 0, 0, batch.uids[i : i + 1], batch.places[i : i + 1], batch.jpegs[i : i + 1],
+            0, 0, 0, batch.uids[i : i + 1], batch.sources[i : i + 1], batch.jpegs[i : i + 1],
             batch.boxes[i : i + 1], batch.flips[i : i + 1],
         )  # fmt: skip
         assert torch.equal(decode(alone)[0], together[i])
@@ -199,7 +199,7 @@ def test_gpu_pixels_do_not_depend_on_the_place_in_the_batch(jpegs):
     batch = batch_of(jpegs)
     together = decode(batch, backend="gpu", device="cuda:0")
     backwards = EncodedBatch(
-        0, 0, 0, batch.uids[::-1], batch.places[::-1], batch.jpegs[::-1], batch.boxes[::-1],
+        0, 0, 0, batch.uids[::-1], batch.sources[::-1], batch.jpegs[::-1], batch.boxes[::-1],
         batch.flips[::-1],
     )  # fmt: skip
     assert torch.equal(decode(backwards, backend="gpu", device="cuda:0").flip(0), together)

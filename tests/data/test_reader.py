@@ -44,15 +44,15 @@ def test_samples_come_in_the_order_asked_for(shard_dir, jpegs, num_threads):
     reader.close()
 
 
-def test_places_name_the_tar_and_the_row(reader, shard_dir):
-    places = reader.places(reader.locate(np.array([0, 9, 10, 36])))
+def test_sources_name_the_tar_and_the_row(reader, shard_dir):
+    sources = reader.describe(reader.locate(np.array([0, 9, 10, 36])))
     names = [
         "000000.tar, sample 0",
         "000000.tar, sample 9",
         "000001.tar, sample 0",
         "000002.tar, sample 11",
     ]
-    assert places == [f"{shard_dir}/{name}" for name in names]
+    assert sources == [f"{shard_dir}/{name}" for name in names]
 
 
 def test_sets_with_more_tars_than_may_be_open_are_read(tmp_path, pack_shards, jpegs, open_files):
@@ -134,7 +134,7 @@ def test_bytes_that_are_no_whole_jpeg_are_refused(
     (shard_dir / "000000.tar").write_bytes(tar)
     reader = ShardReader(shard_dir)
     with pytest.raises(
-        DataError, match=r"sample 1: the sample is no whole JPEG; got .* expected ffd8...ffd9"
+        DataError, match=r"sample 1: the sample is not a whole JPEG; got .* expected ffd8...ffd9"
     ):
         reader.read(reader.locate(np.arange(2)))
     reader.close()
@@ -159,5 +159,5 @@ def test_a_damaged_index_is_refused(shard_dir):
 
 
 def test_a_directory_without_a_manifest_is_refused(tmp_path):
-    with pytest.raises(ShardError, match="no complete shard set"):
+    with pytest.raises(ShardError, match="not a complete shard set"):
         ShardReader(tmp_path)

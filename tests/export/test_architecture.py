@@ -51,6 +51,7 @@ def test_the_timm_config_is_json_and_names_an_architecture_of_timm():
     assert config["pretrained_cfg"]["input_size"] == [3, 224, 224]
     assert config["pretrained_cfg"]["interpolation"] == "bicubic"
     assert config["pretrained_cfg"]["crop_pct"] == 1.0
+    assert "num_classes" not in config["model_args"], "Hugging Face passes it twice"
 
 
 @pytest.mark.parametrize("size", ["S", "B", "L", "H"])

@@ -110,7 +110,7 @@ def test_a_provenance_that_vouches_for_nothing_is_an_error(export):
 def test_a_config_that_is_none_is_an_error(export, text):
     (export / "config.json").write_text(text)
     seal(export)
-    with pytest.raises(ExportError, match="not the config of an export.*write the export anew"):
+    with pytest.raises(ExportError, match="not the config of an export.*export the run again"):
         load_encoder(export)
 
 

@@ -62,6 +62,7 @@ class FakeBatch:
     images: torch.Tensor
     uids: torch.Tensor
     step: int
+    micro_step: int
     epoch: int
 
 
@@ -91,9 +92,7 @@ class FakeLoader:
         if state != self.state():
             raise DataError("other images", got=self.state(), expected=state)
 
-    def batches(
-        self, start_step: int, end_step: int, *, is_preview: bool = False
-    ) -> Generator[FakeBatch, None, None]:
+    def batches(self, start_step: int, end_step: int) -> Generator[FakeBatch, None, None]:
         size = self._config.schedule.global_batch_size
         micro = self._config.schedule.micro_batch_size
         for step in range(start_step, end_step):
@@ -104,7 +103,10 @@ class FakeLoader:
             for micro_step in range(self._config.grad_accum_steps(self._ranks.world_size)):
                 first = (micro_step * self._ranks.world_size + self._ranks.rank) * micro
                 mine = slice(first, first + micro)
-                yield FakeBatch(images[mine], uids[mine], step, step // STEPS_PER_EPOCH)
+                yield FakeBatch(images[mine], uids[mine], step, micro_step, step // STEPS_PER_EPOCH)
+
+    def cohort(self) -> dict[str, Any] | None:
+        return {"dataset_fingerprint": self.fingerprint, "composition": {"num_images": 32}}
 
     def timings(self) -> dict[str, float]:
         return {"wait_s": 0.0, "read_s": 0.0, "decode_s": 0.0}

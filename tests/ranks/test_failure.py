@@ -22,7 +22,7 @@ def test_the_others_leave_it_time_to():
 
 def test_a_lost_peer_is_one_line_and_a_defect_keeps_its_traceback():
     waits = []
-    with pytest.raises(TrainError, match="rank 0: another rank has gone"):  # noqa: SIM117
+    with pytest.raises(TrainError, match="rank 0: another rank has exited"):  # noqa: SIM117
         with failing_once(Ranks(world_size=2), sleep=waits.append):
             raise RuntimeError("gloo: Connection closed by peer [127.0.0.1]:1234")
     assert len(waits) == 1

@@ -57,7 +57,7 @@ def test_every_flipped_bit_is_refused(tmp_path):
         (lambda data: data[:31], "truncated; got 31 bytes, expected a header of 32 bytes"),
         (lambda data: data[:-1], "wrong length; got 159 bytes of records, expected 160"),
         (lambda data: data + b"\0", "wrong length; got 161"),
-        (lambda data: b"v1.2 12\n" + data[8:], "this is no sample index; got b'v1.2 12"),
+        (lambda data: b"v1.2 12\n" + data[8:], "not a sample index; got b'v1.2 12"),
         (lambda data: data[:8] + b"\x02" + data[9:], "another layout; got version 2"),
         (lambda data: data[:-1] + b"\x01", "the sample index is damaged"),
     ],

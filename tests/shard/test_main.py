@@ -63,8 +63,8 @@ def test_build_verify_describe_preview(archive, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("verify", "none"), "error: none/manifest.json: this is no complete shard set"),
-        (("describe", "none"), "error: none/manifest.json: this is no complete shard set"),
+        (("verify", "none"), "error: none/manifest.json: not a complete shard set"),
+        (("describe", "none"), "error: none/manifest.json: not a complete shard set"),
         (
             ("build", "--manifest", "none.csv", "--images", ".", "--out", "set"),
             "error: none.csv: cannot read the table",

@@ -55,7 +55,7 @@ def test_a_flipped_bit_is_refused_wherever_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the manifest is damaged; got text that is no JSON"),
+        ("", "the manifest is damaged; got text that is not JSON"),
         ("[]", "the manifest is damaged; got JSON without a fingerprint"),
         (
             '{"fingerprint": "", "format": "other", "version": 9}',
@@ -79,7 +79,7 @@ def test_an_edited_manifest_is_refused(tmp_path):
 
 
 def test_a_set_without_a_manifest_is_no_set(tmp_path):
-    with pytest.raises(ShardError, match="no complete shard set.*No such file"):
+    with pytest.raises(ShardError, match="not a complete shard set.*No such file"):
         read_manifest(tmp_path)
 
 
@@ -94,5 +94,5 @@ def test_an_absent_file_is_named(tmp_path, name):
 def test_names_cannot_leave_the_directory(tmp_path):
     (tmp_path / "sub").mkdir()
     write(tmp_path / "sub", files=(FileEntry("../outside", 0, ""),))
-    with pytest.raises(ShardError, match=r"no plain file name; got '\.\./outside'"):
+    with pytest.raises(ShardError, match=r"not a plain file name; got '\.\./outside'"):
         read_manifest(tmp_path / "sub")

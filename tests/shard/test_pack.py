@@ -74,7 +74,7 @@ def spoil(directory, kind):
         ("missing", Rejection("read", "no such file or directory")),
         ("directory", Rejection("read", "is a directory")),
         ("huge", Rejection("read", "the file is implausibly large, 536870913 bytes")),
-        ("text", Rejection("decode", "this is no JPEG, PNG or TIFF file")),
+        ("text", Rejection("decode", "not a JPEG, PNG or TIFF file")),
         ("empty", Rejection("decode", "the file is empty")),
     ],
 )

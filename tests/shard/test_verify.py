@@ -83,8 +83,8 @@ def test_missing_and_added_files_are_found(own_set):
         ("offset", "is not where the index says"),
         ("size", "is not where the index says"),
         ("uid", "is not where the index says"),
-        ("height", "is no whole JPEG of 49 x 48 px"),
-        ("width", "is no whole JPEG of 48 x 49 px"),
+        ("height", "is not a whole JPEG of 49 x 48 px"),
+        ("width", "is not a whole JPEG of 48 x 49 px"),
     ],
 )
 def test_an_index_that_points_elsewhere_is_found_without_hashes(own_set, field, message):

@@ -42,15 +42,15 @@ def test_the_last_rule_that_applies_counts():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("female:0.2", "no visibility rule; got 'female:0.2', expected COLUMN=VALUE:VISIBILITY"),
-        ("sex=female", "no visibility rule"),
-        ("sex=female:much", "the visibility is no number"),
+        ("female:0.2", "not a visibility rule; got 'female:0.2', expected COLUMN=VALUE:VISIBILITY"),
+        ("sex=female", "not a visibility rule"),
+        ("sex=female:much", "the visibility is not a number"),
         ("sex=female:1.5", "unusable lesion visibility; got 1.5, expected 0 to 1"),
         ("sex=female:nan", "unusable lesion visibility"),
         ("height=tall:0.5", "names no subgroup; got height=tall, expected age>=YEARS"),
         ("age=60:0.5", "names no subgroup"),
         ("sex>=female:0.5", "names no subgroup"),
-        ("age>=old:0.5", "age is no number; got age>=old"),
+        ("age>=old:0.5", "age is not a number; got age>=old"),
     ],
 )
 def test_a_useless_rule_is_refused(text, message):

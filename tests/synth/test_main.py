@@ -40,7 +40,7 @@ def test_the_command_draws_a_cohort_and_answers_in_json(tmp_path):
         (
             ("--out", "{}", "--visibility-for", "x"),
             1,
-            "error: --visibility-for: this is no visibility rule",
+            "error: --visibility-for: not a visibility rule",
         ),
         (("--out", "{}", "--workers", "-1"), 1, "error: workers must be >= 1"),
     ],

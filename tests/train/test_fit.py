@@ -12,6 +12,7 @@ from retfm_dist.errors import CheckpointError, DataError, TrainError
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, open_checkpoint
 from retfm_dist.train.fit import fit
+from retfm_dist.train.interfaces import TrainableModel
 from retfm_dist.train.run_dir import RunDir
 from tests.fakes.training import FakeLoader, TinyMae, draw_nothing, tiny_config
 
@@ -20,22 +21,31 @@ class PowerCutError(Exception):
     pass
 
 
-def run(config, *, loader=None, model=None, cut_at=None, **options):
+def run(
+    config, *, loader=None, model=None, cut_at=None, initialize=None, draw=draw_nothing, resume=None
+):
     """Run to the end, or until the loader is asked for step `cut_at`."""
     loader = loader or FakeLoader(config, Ranks())
     if cut_at is not None:
         whole = loader.batches
 
-        def batches(start_step, end_step, **options):
-            for batch in whole(start_step, end_step, **options):
+        def batches(start_step, end_step):
+            for batch in whole(start_step, end_step):
                 if batch.step == cut_at:
                     raise PowerCutError
                 yield batch
 
         loader.batches = batches
-    options.setdefault("draw_reconstructions", draw_nothing)
+    trainable = TrainableModel(model or TinyMae(), initialize or (lambda: None), draw)
     try:
-        fit(config, model=model or TinyMae(), loader=loader, ranks=Ranks(), **options)
+        fit(
+            config,
+            model=trainable,
+            build_loader=lambda: loader,
+            ranks=Ranks(),
+            device=torch.device("cpu"),
+            resume=resume,
+        )
     except PowerCutError:
         assert cut_at is not None
 
@@ -56,8 +66,8 @@ def test_a_run_leaves_all_that_the_contract_names(tmp_path, device, caplog):
         run(config)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "config.yaml", "environment.json", "metrics.jsonl", "checkpoints", "reconstructions",
-        "DONE", ".lock",
+        "config.yaml", "environment.json", "cohort.json", "metrics.jsonl", "checkpoints",
+        "reconstructions", "DONE", ".lock",
     }  # fmt: skip
     # keep_last is 2, and the last step is saved.
     steps = [path.name for path in list_checkpoints(tmp_path / "run")]
@@ -118,6 +128,38 @@ def test_a_finished_run_says_so_and_does_nothing(tmp_path, device, caplog):
         run(config, initialize=lambda: pytest.fail("must not start"))
     assert "this run has finished; nothing to do" in caplog.text
     assert bytes_of_last(tmp_path / "run") == before
+
+
+def test_a_finished_run_opens_no_data_path(tmp_path, device):
+    config = tiny_config(tmp_path / "run")
+    run(config)
+
+    def refuse():
+        raise AssertionError("opened for nothing")
+
+    trainable = TrainableModel(TinyMae(), refuse, draw_nothing)
+    fit(config, model=trainable, build_loader=refuse, ranks=Ranks(), device=torch.device("cpu"))
+
+
+def test_the_data_path_is_closed_however_the_run_ends(tmp_path, device):
+    config = tiny_config(tmp_path / "run")
+    loaders = [FakeLoader(config, Ranks()) for _ in range(2)]
+    run(config, loader=loaders[0], cut_at=3)
+    run(config, loader=loaders[1])
+    assert not any(loader.is_open for loader in loaders)
+
+
+def test_uids_are_logged_when_asked_for_and_once_per_step(tmp_path, device):
+    config = tiny_config(
+        tmp_path / "run", data__log_uids=True, log__reconstructions_every="3 steps"
+    )
+    run(config, cut_at=3)
+    run(config)
+    lines = RunDir(tmp_path / "run").uid_log_path(0).read_text().splitlines()
+    logged = [(line["step"], line["micro_step"]) for line in map(json.loads, lines)]
+    assert logged == [(step, micro_step) for step in range(6) for micro_step in range(2)]
+    run(tiny_config(tmp_path / "silent"))
+    assert not (tmp_path / "silent" / "uids").exists()
 
 
 def test_first_weights_are_given_only_when_nothing_is_continued(tmp_path, device):
@@ -188,7 +230,7 @@ def test_pictures_show_the_first_images_and_leave_no_trace(tmp_path, device, sta
         return np.full((4, 12, 3), len(seen), np.uint8)
 
     run(plain)
-    run(config, model=model, draw_reconstructions=draw, cut_at=5)
+    run(config, model=model, draw=draw, cut_at=5)
     first = torch.cat([batch.images for batch in FakeLoader(config, Ranks()).batches(0, 1)])
     for images, noise in seen:
         assert torch.equal(images, first)
@@ -196,5 +238,5 @@ def test_pictures_show_the_first_images_and_leave_no_trace(tmp_path, device, sta
     paths = sorted((tmp_path / "drawn" / "reconstructions").iterdir())
     assert [path.name for path in paths] == ["step_00000002.png", "step_00000004.png"]
     assert np.asarray(Image.open(paths[1])).tolist() == np.full((4, 12, 3), 2).tolist()
-    run(config, draw_reconstructions=draw_nothing)
+    run(config, draw=draw_nothing)
     assert bytes_of_last(tmp_path / "drawn") == bytes_of_last(tmp_path / "plain")

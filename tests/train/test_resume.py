@@ -5,8 +5,9 @@ import torch
 
 from retfm_dist.errors import CheckpointError
 from retfm_dist.train.checkpoint import list_checkpoints, write_checkpoint
+from retfm_dist.train.experiment import experiment_of
 from retfm_dist.train.resume import choose_checkpoint, is_finished
-from retfm_dist.train.run_dir import RunDir, experiment_of
+from retfm_dist.train.run_dir import RunDir
 from tests.fakes.training import tiny_config
 
 
@@ -63,7 +64,7 @@ def test_a_damaged_checkpoint_asked_for_is_not_replaced_by_another(tmp_path):
     run_dir, config = RunDir(tmp_path), tiny_config(tmp_path)
     save(run_dir, 2, config)
     damage(save(run_dir, 4, config))
-    with pytest.raises(CheckpointError, match=r"state.json: cut short or grown"):
+    with pytest.raises(CheckpointError, match=r"state.json: has another size"):
         choose_checkpoint(run_dir, config, explicit=run_dir.checkpoint_dir(4))
     with pytest.raises(CheckpointError, match="no manifest"):
         choose_checkpoint(run_dir, config, explicit=tmp_path / "nowhere")

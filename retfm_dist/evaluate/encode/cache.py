@@ -50,7 +50,7 @@ class FeatureCache:
             try:
                 self._read(path)
             except (SafetensorError, ValueError, KeyError, OSError) as error:
-                logger.warning("damaged feature cache %s, computed anew: %s", path, error)
+                logger.warning("damaged feature cache %s, recomputing: %s", path, error)
                 path.unlink(missing_ok=True)
 
     def __contains__(self, image: str) -> bool:

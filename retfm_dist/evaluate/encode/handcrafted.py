@@ -1,4 +1,4 @@
-"""The floor: statistics of color and texture that need no learning.
+"""Handcrafted baseline: statistics of color and texture that need no learning.
 
 An encoder that does not beat them has learned nothing that matters for the task. The features, in
 order, are named by `FEATURE_NAMES`; changing their definition needs a new `VERSION`.

@@ -94,7 +94,7 @@ class EncoderExtractor:
 
 @dataclass(frozen=True)
 class HandcraftedExtractor:
-    """The floor of `handcrafted.py`."""
+    """The baseline of `handcrafted.py`."""
 
     img_size: int = handcrafted.IMG_SIZE
 

@@ -68,7 +68,7 @@ def _join_group(backend: str, ranks: Ranks, device: torch.device) -> None:
         )
     except torch.distributed.DistNetworkError as error:
         raise TrainError(
-            "the ranks cannot meet",
+            "the ranks cannot connect to each other",
             where=f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}",
             got=str(error).splitlines()[0],
             hint="another job may hold the port; pass another --master_port to deepspeed",

@@ -16,11 +16,8 @@ def deepspeed_config(config: PretrainConfig, *, world_size: int) -> dict[str, An
     """Return the dictionary that `deepspeed.initialize` takes.
 
     Args:
-        config: The run.
+        config: The run, checked against the world size.
         world_size: Number of ranks.
-
-    Raises:
-        ConfigError: The batch does not divide among the ranks.
     """
     grad_accum_steps = config.grad_accum_steps(world_size)
     is_bf16 = config.engine.precision == "bf16"

@@ -1,0 +1,92 @@
+"""The start of training: one writer, where to start from, and what the run directory is told."""
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retfm_dist.config import PretrainConfig
+from retfm_dist.config.load import to_yaml
+from retfm_dist.durable import write_json, write_text
+from retfm_dist.ranks.agreement import from_main
+from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.environment import describe_environment
+from retfm_dist.train.logs import trim_logs
+from retfm_dist.train.resume import choose_checkpoint, is_finished
+from retfm_dist.train.run_dir import RunDir
+from retfm_dist.train.run_lock import hold_run_lock
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run starts.
+
+    Attributes:
+        is_finished: Whether there is nothing left to do.
+        checkpoint_dir: Verified checkpoint to continue from; None starts at step 0.
+    """
+
+    is_finished: bool
+    checkpoint_dir: Path | None
+
+
+@contextlib.contextmanager
+def enter_run_dir(
+    run_dir: RunDir, config: PretrainConfig, *, resume: Path | None, ranks: Ranks
+) -> Iterator[Start]:
+    """Hold the run directory's lock and yield where to start, the same on every rank.
+
+    Args:
+        run_dir: The run directory.
+        config: The run.
+        resume: Checkpoint asked for; None is the newest of the run directory.
+        ranks: Which rank this is; the main rank locks and decides.
+
+    Raises:
+        CheckpointError: There is something to continue, but it cannot be used.
+        TrainError: Another process trains in the directory, or it cannot be written.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def lock_and_decide() -> Start:
+            stack.enter_context(hold_run_lock(run_dir.lock_path))
+            if is_finished(run_dir, config):
+                logger.info("%s: this run has finished; nothing to do", run_dir.path)
+                return Start(is_finished=True, checkpoint_dir=None)
+            chosen = choose_checkpoint(run_dir, config, explicit=resume)
+            logger.info("starting from %s", "step 0" if chosen is None else chosen)
+            return Start(is_finished=False, checkpoint_dir=chosen)
+
+        yield from_main(lock_and_decide, ranks=ranks)
+
+
+def describe_start(
+    run_dir: RunDir,
+    config: PretrainConfig,
+    *,
+    ranks: Ranks,
+    device: str,
+    cohort: Mapping[str, Any] | None,
+    step: int,
+) -> None:
+    """Write config, environment and cohort card of this start, and cut the logs back to `step`.
+
+    For the main rank, once nothing can refuse the start any more.
+
+    Args:
+        run_dir: The run directory.
+        config: The run.
+        ranks: For the world size.
+        device: Name of the accelerator.
+        cohort: `Loader.cohort` of the data path.
+        step: Completed steps.
+    """
+    write_text(run_dir.config_path, to_yaml(config))
+    write_json(run_dir.environment_path, describe_environment(config, ranks=ranks, device=device))
+    if cohort is not None:
+        write_json(run_dir.cohort_path, cohort)
+    trim_logs(run_dir, step)
