@@ -32,7 +32,7 @@ from retfm_dist.ranks.world import Ranks
 from retfm_dist.shard.build import BuildOptions, build_shards
 from retfm_dist.synth import write_cohort
 
-CONFIG = Path(__file__).parents[1] / "configs" / "test_cpu.yaml"
+CONFIG = Path(__file__).parents[1] / "configs" / "demo_cpu.yaml"
 BATCH_SIZE = 32
 REPEATS = 5
 

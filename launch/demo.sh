@@ -24,7 +24,7 @@ step() { # step OUTPUT COMMAND...: run a command unless its output exists, and s
 }
 
 step $OUT/cohort python -m retfm_dist.synth --out $OUT/cohort --patients-per-site 150 --size 384 --seed 0
-step $OUT/shards python -m retfm_dist.shard build --manifest $OUT/cohort/cohort.csv --images $OUT/cohort \
+step $OUT/shards python -m retfm_dist.shard build --table $OUT/cohort/cohort.csv --images $OUT/cohort \
     --out $OUT/shards --size 256
 step $OUT/run/DONE deepspeed --num_accelerators 2 --master_port "$port" launch/pretrain.py --config demo_cpu.yaml --set run.dir=$OUT/run
 step $OUT/export python -m retfm_dist.export $OUT/run --out $OUT/export

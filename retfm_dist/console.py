@@ -5,6 +5,7 @@ only when stderr is a terminal.
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -13,12 +14,21 @@ from retfm_dist.errors import RetfmError, system_failure
 
 Item = TypeVar("Item")
 
+BROKEN_PIPE_EXIT_CODE = 141
+"""Exit code when the reader of the output ended early: 128 + SIGPIPE, as of other Unix tools."""
+
 
 def run_command(command: Callable[[], object]) -> None:
     """Run a command line's body; print a user's mistake in one line and exit with code 1."""
     set_up_logging()
     try:
         _forward_system_failures(command)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has seen enough. What is left in the buffer
+        # goes nowhere, or the interpreter would complain of it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(BROKEN_PIPE_EXIT_CODE)
     except RetfmError as error:
         print(f"error: {error}", file=sys.stderr)  # noqa: T201 - the one place that reports failure
         sys.exit(1)
@@ -31,6 +41,8 @@ def _forward_system_failures(command: Callable[[], object]) -> None:
     """Run a command; turn errors of the operating system into one message."""
     try:
         command()
+    except BrokenPipeError:
+        raise
     except OSError as error:
         if error.errno is None:  # raised by a library, not by the system
             raise

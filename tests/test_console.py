@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from retfm_dist.console import run_command, track
@@ -58,3 +62,18 @@ def test_an_error_of_a_library_keeps_its_traceback():
 
     with pytest.raises(OSError, match="no number"):
         run_command(fail)
+
+
+@pytest.mark.parametrize("num_lines", [3, 100_000])
+def test_a_reader_that_ends_early_is_no_error(num_lines):
+    code = (
+        "from retfm_dist.console import run_command; "
+        f"run_command(lambda: print(*range({num_lines}), sep='\\n'))"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 LIMIT_S = 240
+CONFIG = ROOT / "tests" / "fakes" / "test_cpu.yaml"
 EVALUATION = """
 name: whole pipeline
 seed: 0
@@ -89,12 +90,12 @@ def folder(tmp_path_factory):
         0,
     )
     run(
-        folder, *python, "retfm_dist.shard", "build", "--manifest", "cohort/cohort.csv", "--images", "cohort",
+        folder, *python, "retfm_dist.shard", "build", "--table", "cohort/cohort.csv", "--images", "cohort",
         "--out", "shards", "--size", 96,
     )  # fmt: skip
     run(
         folder, "deepspeed", "--num_accelerators", 2, "--master_port", free_port(), ROOT / "launch" / "pretrain.py",
-        "--config", "test_cpu.yaml", "--set", "data.shards=shards", "--set", "run.dir=run",
+        "--config", CONFIG, "--set", "data.shards=shards", "--set", "run.dir=run",
     )  # fmt: skip
     run(folder, *python, "retfm_dist.export", "run", "--out", "export")
     (folder / "eval.yaml").write_text(EVALUATION)

@@ -1,6 +1,7 @@
 """Lengths of training, written as "15 epochs", "2000 steps" or "1000000 images"."""
 
 import re
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
@@ -33,12 +34,10 @@ class _Duration(BaseModel):
         return max(1, round(steps)) if self.amount > 0 else 0
 
     def __str__(self) -> str:
-        """Return the form that a YAML file holds."""
-        return (
-            f"{self.amount:g} {self.unit}"
-            if self.amount < 1e6
-            else f"{self.amount:.0f} {self.unit}"
-        )
+        """Return the form that a YAML file holds; read back, it is the same length."""
+        # All digits of the shortest form that is this float, without an exponent.
+        digits = format(Decimal(repr(self.amount)), "f")
+        return f"{digits.removesuffix('.0')} {self.unit}"
 
 
 def _parse(value: Any) -> Any:

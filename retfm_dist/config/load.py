@@ -32,10 +32,15 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> PretrainConfig:
     Raises:
         ConfigError: As `read_config`.
     """
-    values = _read_values(path, overrides)
+    values = read_values(path, overrides)
+    name_run_dir(values, path)
+    return check_config(values, PretrainConfig, where=path)
+
+
+def name_run_dir(values: dict[str, Any], path: Path) -> None:
+    """Set `run.dir` to runs/NAME for a config file NAME.yaml that leaves it out, in place."""
     if isinstance(values.get("run"), dict):
         values["run"].setdefault("dir", f"runs/{path.stem}")
-    return check_config(values, PretrainConfig, where=path)
 
 
 def read_config(path: Path, overrides: Sequence[str], schema: type[Schema]) -> Schema:
@@ -50,11 +55,15 @@ def read_config(path: Path, overrides: Sequence[str], schema: type[Schema]) -> S
         ConfigError: The file is missing or not YAML, a key is unknown, repeated or missing, or a
             value has the wrong type or range.
     """
-    return check_config(_read_values(path, overrides), schema, where=path)
+    return check_config(read_values(path, overrides), schema, where=path)
 
 
-def _read_values(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """Return a YAML file's mapping with the overrides in place, unchecked."""
+def read_values(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a YAML file's mapping with the overrides in place, unchecked.
+
+    Raises:
+        ConfigError: The file cannot be read or is not a mapping, or an override is not one.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:

@@ -77,14 +77,17 @@ class Prefetcher(Generic[Item]):
                     break
         except BaseException as caught:
             error = caught
-        finally:
+        try:
             close = getattr(self._items, "close", None)
             if close is not None:
                 close()
-            with self._changed:
-                self._error = error
-                self._is_finished = True
-                self._changed.notify_all()
+        except BaseException as caught:
+            error = error or caught  # the first one is the cause
+        # Whatever happened above, a consumer that waits is told.
+        with self._changed:
+            self._error = error
+            self._is_finished = True
+            self._changed.notify_all()
 
     def _offer(self, item: Item) -> bool:
         """Queue an item when there is room; False once the consumer has gone."""

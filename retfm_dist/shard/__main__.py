@@ -31,9 +31,13 @@ Workers = Annotated[
 
 @app.command()
 def build(  # noqa: PLR0913 - one parameter per option of the command line
-    manifest: Annotated[Path, typer.Option(help="Archive table, CSV or Parquet.", metavar="TABLE")],
     images: Annotated[Path, typer.Option(help="Directory that image paths start from.")],
     out: Annotated[Path, typer.Option(help="Directory of the new set; must not exist.")],
+    table: Annotated[
+        Path | None,
+        typer.Option(help="Archive table, CSV or Parquet. Required.", show_default=False),
+    ] = None,
+    manifest: Annotated[Path | None, typer.Option(hidden=True)] = None,
     size: Annotated[int, typer.Option(help="Side of the packed squares, px.")] = 512,
     quality: Annotated[int, typer.Option(help="JPEG quality, 1 to 100.")] = 95,
     shard_mb: Annotated[float, typer.Option(help="Size of a tar, MB.")] = 256,
@@ -58,7 +62,7 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
 ) -> None:
     """Pack a table's photographs into a new shard set.
 
-    Example: python -m retfm_dist.shard build --manifest images.csv --images archive --out shards/a
+    Example: python -m retfm_dist.shard build --table images.csv --images archive --out shards/a
     """
     from retfm_dist.cohort.pseudonym import load_salt
     from retfm_dist.cohort.table import read_archive_table
@@ -66,6 +70,7 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
     from retfm_dist.shard.build import BuildOptions, build_shards
     from retfm_dist.workers import usable_cores
 
+    table_path = _choose_table(table, manifest)
     salt_path = salt_file or out.parent / "pseudonym.salt"
     if out.resolve() in salt_path.resolve().parents:
         raise ShardError(
@@ -73,7 +78,7 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
             where=salt_path,
             hint="keep the secret elsewhere, with --salt-file",
         )
-    records = read_archive_table(manifest, keep_columns=keep_column or ())
+    records = read_archive_table(table_path, keep_columns=keep_column or ())
     options = BuildOptions(
         images_dir=images,
         salt=load_salt(salt_path),
@@ -174,6 +179,18 @@ def preview(
 
     drawn = write_contact_sheet(shard_dir, out, SheetOptions(count=count, tile=tile))
     _report({"out": str(out), "num_images": drawn}, as_json=as_json, text=f"{out}: {drawn} images")
+
+
+def _choose_table(table: Path | None, manifest: Path | None) -> Path:
+    """Return the archive table, named by --table or by the option's former name."""
+    if (table is None) == (manifest is None):
+        message = "Missing option '--table'." if table is None else "Give --table only."
+        raise typer.BadParameter(message)
+    if manifest is not None:
+        logger.warning("--manifest is now --table; the manifest is the shard set's own file")
+        return manifest
+    assert table is not None
+    return table
 
 
 def _report(result: dict[str, Any], *, as_json: bool, text: str) -> None:

@@ -4,7 +4,6 @@ Example: python -m retfm_dist.synth --out demo/cohort --patients-per-site 150 --
 """
 
 import json
-import os
 import time
 from enum import Enum
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 from retfm_dist.console import run_command
 from retfm_dist.synth.effects import parse_rule
 from retfm_dist.synth.write import CohortSpec, write_spec
+from retfm_dist.workers import usable_cores
 
 
 class Format(str, Enum):
@@ -53,7 +53,9 @@ def draw(  # noqa: PLR0913 - one parameter per option is how typer declares them
         Format,
         typer.Option("--format", help="jpg: JPEG 4:2:0; mixed: 4:2:2, 4:4:4, PNG, TIFF too."),
     ] = Format.jpg,
-    workers: Annotated[int, typer.Option(help="Processes; 0 is one per CPU core.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes; 0 is one per core that this process may use.")
+    ] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Draw fundus photographs of two sites and their archive table."""
@@ -66,7 +68,7 @@ def draw(  # noqa: PLR0913 - one parameter per option is how typer declares them
         image_format=image_format.value,
     )
     begun_at = time.monotonic()
-    table = write_spec(out, spec, workers=workers or len(os.sched_getaffinity(0)))
+    table = write_spec(out, spec, workers=workers or usable_cores())
     elapsed_s = time.monotonic() - begun_at
     if as_json:
         result = {"table": str(table), "num_images": spec.num_images, "elapsed_s": elapsed_s}

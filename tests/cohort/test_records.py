@@ -49,7 +49,21 @@ def test_ages_are_numbers_of_years():
     assert parse_age("NA", where="t") is None
 
 
-@pytest.mark.parametrize("text", ["-1", "131", "inf", "1950-02-03", "about 60"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-1",
+        "131",
+        "inf",
+        "1950-02-03",
+        "about 60",
+        "1_0",
+        "1e1",
+        "\u0666\u0663",
+        "\uff16\uff13",
+        "+6",
+    ],
+)
 def test_an_impossible_age_is_refused(text):
     with pytest.raises(CohortError, match="unusable age"):
         parse_age(text, where="t")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from retfm_dist.config.json_schema import json_schema
-from retfm_dist.config.load import check_config, load_config, to_yaml
+from retfm_dist.config.load import check_config, load_config
 from retfm_dist.config.schema import ModelConfig, PretrainConfig
 from retfm_dist.config.yaml_text import parse_yaml
 from retfm_dist.errors import ConfigError
@@ -15,11 +15,15 @@ PRETRAIN = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.start
 
 
 @pytest.mark.parametrize("path", PRETRAIN, ids=lambda path: path.stem)
-def test_every_config_is_complete(path):
-    resolved = parse_yaml(to_yaml(load_config(path)), where="resolved")
-    written = parse_yaml(path.read_text(), where=path)
-    assert resolved["run"].pop("dir") == f"runs/{path.stem}"
-    assert written == resolved, "a shipped config spells every field out"
+def test_a_config_states_what_has_no_default_and_what_deviates_from_it(path):
+    config = load_config(path)
+    assert config.run.dir == Path(f"runs/{path.stem}")
+    for section, written in parse_yaml(path.read_text(), where=path).items():
+        part = getattr(config, section)
+        for name in written:
+            field = type(part).model_fields[name]
+            default = field.get_default(call_default_factory=True)
+            assert field.is_required() or getattr(part, name) != default, f"{section}.{name}"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
@@ -31,7 +35,7 @@ def test_every_config_has_a_header(path):
     assert "TODO" not in text
 
 
-@pytest.mark.parametrize("size", ["vitl", "vitb"])
+@pytest.mark.parametrize("size", ["vitl"])
 def test_the_twin_configs_differ_in_the_shard_set_alone(size):
     moorfields = load_config(CONFIGS / f"{size}_moorfields.yaml").model_dump(mode="json")
     shanghai = load_config(CONFIGS / f"{size}_shanghai.yaml").model_dump(mode="json")

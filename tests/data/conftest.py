@@ -19,7 +19,7 @@ from retfm_dist.durable import sha256_file
 from retfm_dist.shard.index import SAMPLE_DTYPE, write_sample_index
 from retfm_dist.shard.manifest import FileEntry, ShardEntry, write_manifest
 
-CONFIG_PATH = Path(__file__).parents[2] / "configs" / "test_cpu.yaml"
+CONFIG_PATH = Path(__file__).parents[1] / "fakes" / "test_cpu.yaml"
 
 
 def draw_jpeg(number: int, *, height: int, width: int) -> bytes:

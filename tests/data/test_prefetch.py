@@ -102,6 +102,39 @@ def test_a_thread_that_hangs_is_left_behind_with_a_warning(caplog):
     prefetcher.close()
 
 
+class FailingSource:
+    """Two items, and an exception when it is closed."""
+
+    def __init__(self, *, fail_early: bool) -> None:
+        self._items = iter([1, 2])
+        self._fail_early = fail_early
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        if self._fail_early:
+            raise ValueError("while reading")
+        return next(self._items)
+
+    def close(self) -> None:
+        raise OSError("while closing")
+
+
+def test_a_source_that_fails_to_close_is_an_error_and_no_hang():
+    prefetcher = Prefetcher(FailingSource(fail_early=False), depth=1, name="test")
+    assert [next(prefetcher), next(prefetcher)] == [1, 2]
+    with pytest.raises(OSError, match="while closing"):
+        next(prefetcher)
+    prefetcher.close(timeout_s=5)
+
+
+def test_the_first_error_is_the_one_that_is_told():
+    prefetcher = Prefetcher(FailingSource(fail_early=True), depth=1, name="test")
+    with pytest.raises(ValueError, match="while reading"):
+        next(prefetcher)
+
+
 def test_a_depth_of_zero_is_refused():
     with pytest.raises(AssertionError, match="depth is 0"):
         Prefetcher(iter([]), depth=0, name="test")

@@ -81,7 +81,9 @@ def test_values_beyond_sixteen_bits_and_floats_are_refused():
 @pytest.mark.parametrize("share", [0.3, 0.9])
 def test_a_truncated_file_is_refused(form, share):
     data = encode(draw_disc(), form)
-    with pytest.raises(ImageError, match="the image cannot be decoded; got|not a JPEG, PNG or TIFF"):
+    with pytest.raises(
+        ImageError, match="the image cannot be decoded; got|not a JPEG, PNG or TIFF"
+    ):
         decode_image(data[: int(len(data) * share)])
 
 

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "launch" / "pretrain.py"
 LIMIT_S = 240
+CONFIG = ROOT / "tests" / "fakes" / "test_cpu.yaml"
 
 
 def environment():
@@ -51,7 +52,7 @@ def shards(tmp_path_factory):
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
     subprocess.run(
         [
-            sys.executable, "-m", "retfm_dist.shard", "build", "--manifest",
+            sys.executable, "-m", "retfm_dist.shard", "build", "--table",
             folder / "manifest.csv", "--images", folder, "--out", folder / "set",
         ],
         env=environment(), check=True, capture_output=True, timeout=LIMIT_S,
@@ -61,7 +62,7 @@ def shards(tmp_path_factory):
 
 def arguments(shards, run_dir, *changes):
     overrides = (f"data.shards={shards}", f"run.dir={run_dir}", *changes)
-    return ["--config", "test_cpu.yaml", *(word for item in overrides for word in ("--set", item))]
+    return ["--config", CONFIG, *(word for item in overrides for word in ("--set", item))]
 
 
 def deepspeed_command(port, *words):
@@ -199,7 +200,7 @@ def test_help_has_an_example_and_bad_usage_is_exit_code_2():
 
 
 def test_a_launcher_that_contradicts_itself_is_refused():
-    command = [sys.executable, SCRIPT, "--config", "test_cpu.yaml", "--local_rank", "1"]
+    command = [sys.executable, SCRIPT, "--config", CONFIG, "--local_rank", "1"]
     variables = environment() | {"LOCAL_RANK": "0"}
     done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=LIMIT_S)
     assert done.returncode == 2

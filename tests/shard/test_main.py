@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from retfm_dist.shard.manifest import read_manifest
@@ -29,7 +30,7 @@ def run(*arguments, code=0):
 def build_arguments(table, out_dir, *more):
     return (
         "build",
-        "--manifest",
+        "--table",
         table,
         "--images",
         table.parent,
@@ -66,11 +67,11 @@ def test_build_verify_describe_preview(archive, tmp_path):
         (("verify", "none"), "error: none/manifest.json: not a complete shard set"),
         (("describe", "none"), "error: none/manifest.json: not a complete shard set"),
         (
-            ("build", "--manifest", "none.csv", "--images", ".", "--out", "set"),
+            ("build", "--table", "none.csv", "--images", ".", "--out", "set"),
             "error: none.csv: cannot read the table",
         ),
         (
-            ("build", "--manifest", "t", "--images", ".", "--out", "s", "--salt-file", "s/x"),
+            ("build", "--table", "t", "--images", ".", "--out", "s", "--salt-file", "s/x"),
             "error: s/x: the salt file would lie inside the shard set",
         ),
     ],
@@ -83,7 +84,7 @@ def test_a_users_mistake_is_one_line_and_code_1(arguments, message):
 
 
 def test_wrong_usage_is_code_2():
-    assert "--images" in run("build", "--manifest", "x.csv", code=2)[1]
+    assert "--images" in run("build", "--table", "x.csv", code=2)[1]
 
 
 @pytest.mark.parametrize("name", ["build", "verify", "describe", "preview"])
@@ -112,10 +113,20 @@ def start_build(table, out_dir):
     )
     spool = out_dir.with_name(f".{out_dir.name}.partial") / ".spool"
     deadline = time.monotonic() + 60
-    while not spool.exists() and process.poll() is None and time.monotonic() < deadline:
+    while process.poll() is None and time.monotonic() < deadline:
+        workers = psutil.Process(process.pid).children(recursive=True)
+        # A worker that is ready has a second thread, which watches its parent.
+        if spool.exists() and sum(is_ready(worker) for worker in workers) == 2:
+            return process
         time.sleep(0.01)
-    assert spool.exists()
-    return process
+    pytest.fail("the build did not start to pack")
+
+
+def is_ready(worker):
+    try:
+        return worker.num_threads() > 1
+    except psutil.Error:
+        return False
 
 
 @contextlib.contextmanager
@@ -161,3 +172,25 @@ def test_an_interrupted_build_leaves_no_set_and_can_be_started_again(tmp_path, h
     run(*build_arguments(table, out_dir, "--workers", 2))
     assert {path.name for path in out_dir.parent.iterdir()} == {"pseudonym.salt", "set"}
     assert "60 samples" in run("verify", out_dir, "--full", "--workers", 1)[0]
+
+
+def test_the_former_name_of_the_table_option_works_with_one_line_of_advice(tmp_path):
+    table = write_archive(tmp_path / "archive")
+    words = [
+        word if word != "--table" else "--manifest"
+        for word in build_arguments(table, tmp_path / "set")
+    ]
+    stdout, stderr = run(*words)
+    assert "12 of 12 images" in stdout
+    assert stderr.count("--manifest is now --table") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [([], "Missing option '--table'"), (["--table", "t.csv", "--manifest", "t.csv"], "Give --table only")],
+)  # fmt: skip
+def test_the_table_is_named_once(tmp_path, options, message):
+    words = ["build", *options, "--images", tmp_path, "--out", tmp_path / "set"]
+    done = subprocess.run(command(*words), capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in done.stderr

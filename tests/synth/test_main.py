@@ -42,7 +42,7 @@ def test_the_command_draws_a_cohort_and_answers_in_json(tmp_path):
             1,
             "error: --visibility-for: not a visibility rule",
         ),
-        (("--out", "{}", "--workers", "-1"), 1, "error: workers must be >= 1"),
+        (("--out", "{}", "--workers", "-1"), 2, "greater than or equal to 0"),
     ],
 )
 def test_bad_usage_is_one_message_and_no_output(tmp_path, arguments, code, message):

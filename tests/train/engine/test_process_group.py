@@ -15,7 +15,9 @@ def test_ranks_that_cannot_meet_say_so(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     monkeypatch.setenv("MASTER_PORT", "29500")
     monkeypatch.setattr(torch.distributed, "init_process_group", refuse)
-    with pytest.raises(TrainError, match="127.0.0.1:29500: .*cannot connect to each other.*in use.*--master_port"):
+    with pytest.raises(
+        TrainError, match="127.0.0.1:29500: .*cannot connect to each other.*in use.*--master_port"
+    ):
         _join_group("gloo", Ranks(rank=0, world_size=2), torch.device("cpu"))
 
 
