@@ -34,13 +34,14 @@ demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" launch/demo.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu" --numprocesses $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not gpu" --numprocesses $(TEST_WORKERS) --dist loadfile \
+		--cov retfm_dist --cov-report term:skip-covered
 
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
-	$(BIN)/codespell retfm_dist launch configs benchmarks tests docs shards *.md *.py Makefile
+	$(BIN)/codespell retfm_dist launch configs benchmarks tests docs shards .github *.md *.py *.cff Makefile
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.loader

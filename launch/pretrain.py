@@ -37,27 +37,20 @@ def pretrain(arguments: argparse.Namespace) -> None:
     """Wire config, model, data path and training together."""
     from retfm_dist.config import find_config, load_config
     from retfm_dist.data.loader import build_loader
-    from retfm_dist.model.load import load_weights
-    from retfm_dist.model.mae import MaskedAutoencoder, init_weights
-    from retfm_dist.model.reconstruct import reconstruction_panel
+    from retfm_dist.model.pretraining import build_pretraining_model
     from retfm_dist.ranks.failure import failing_once
     from retfm_dist.ranks.world import ranks_from_environment
     from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
     from retfm_dist.train.fit import fit
-    from retfm_dist.train.interfaces import TrainableModel
 
     ranks = ranks_from_environment()
     with failing_once(ranks):
         config = load_config(find_config(arguments.config), arguments.overrides)
         config.check_world(ranks.world_size)
         device = start_ranks(ranks)
-        module = MaskedAutoencoder(config.model)
-        initialize = partial(init_weights, module, config.run.seed)
-        if config.run.init_from is not None:
-            initialize = partial(load_weights, module, config.run.init_from)
         fit(
             config,
-            model=TrainableModel(module, initialize, partial(reconstruction_panel, module)),
+            model=build_pretraining_model(config),
             build_loader=partial(build_loader, config, ranks=ranks, device=device),
             ranks=ranks,
             device=device,

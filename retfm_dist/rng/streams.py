@@ -30,8 +30,6 @@ class Stream(IntEnum):
     """Random resized crop."""
     FLIP = 2
     """Horizontal flip."""
-    COLOR = 3
-    """Color augmentation."""
     MASK = 4
     """Order in which patches are masked."""
     INIT = 5

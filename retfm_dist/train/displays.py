@@ -7,8 +7,9 @@ from typing_extensions import Self
 
 from retfm_dist.tracking import NullTracker, Tracker, open_tracker
 from retfm_dist.train.experiment import experiment_of
-from retfm_dist.train.interfaces import DrawReconstructions
+from retfm_dist.train.interfaces import TrainableModel
 from retfm_dist.train.metrics import Interval, append_metrics, metrics_line
+from retfm_dist.train.mfu import bf16_peak, utilization
 from retfm_dist.train.progress import Progress, open_progress
 from retfm_dist.train.reconstructions import Reconstructions, first_inputs
 from retfm_dist.train.run import Run
@@ -23,7 +24,7 @@ class Displays:
     Args:
         run: The run.
         start_step: Steps that were complete when this process started.
-        draw: The model's way to draw.
+        model: What is trained, for its pictures and its FLOPs.
     """
 
     _tracker: Tracker
@@ -31,11 +32,12 @@ class Displays:
     _interval: Interval
     _reconstructions: Reconstructions | None
 
-    def __init__(self, run: Run, *, start_step: int, draw: DrawReconstructions) -> None:
+    def __init__(self, run: Run, *, start_step: int, model: TrainableModel) -> None:
         """Keep the arguments; everything is opened on entry."""
         self._run = run
         self._start_step = start_step
-        self._draw = draw
+        self._model = model
+        self._peak = bf16_peak(run.device_name) if run.config.engine.precision == "bf16" else None
 
     def __enter__(self) -> Self:
         """Read the images of the pictures, open tracker and progress, begin the first interval."""
@@ -88,7 +90,7 @@ class Displays:
             num_patches=config.model.num_patches,
             device=self._run.engine.device,
         )
-        return Reconstructions(inputs, draw=self._draw)
+        return Reconstructions(inputs, draw=self._model.draw)
 
     def _log(self, step: int) -> None:
         run = self._run
@@ -96,6 +98,13 @@ class Displays:
         if run.ranks.is_main:
             images = run.config.schedule.global_batch_size
             line = metrics_line(metrics, step=step, plan=run.plan, global_batch_size=images)
+            if self._peak is not None:
+                line["perf/mfu"] = utilization(
+                    line["perf/images_per_s"],
+                    flops_per_image=self._model.flops_per_image,
+                    peak=self._peak,
+                    world_size=run.ranks.world_size,
+                )
             append_metrics(run.run_dir.metrics_path, line)
             shown = {name: value for name, value in line.items() if "/" in name}
             self._tracker.log_metrics(shown, step=step)

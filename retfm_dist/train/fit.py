@@ -74,7 +74,7 @@ def fit(
         stack.callback(engine.close)
         run = Run(config, run_dir, plan, ranks, engine, loader)
         from_main(lambda: _describe_start(run, step), ranks=ranks)
-        with Displays(run, start_step=step, draw=model.draw) as displays:
+        with Displays(run, start_step=step, model=model) as displays:
             _train(run, displays, start_step=step)
         from_main(lambda: _mark_done(run), ranks=ranks)
 
@@ -135,12 +135,11 @@ def _save(run: Run, step: int) -> None:
 
 def _describe_start(run: Run, step: int) -> None:
     """Bring the run directory's files to the state of `step`; for the main rank."""
-    device = run.engine.device
     describe_start(
         run.run_dir,
         run.config,
         ranks=run.ranks,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        device=run.device_name,
         cohort=run.loader.cohort(),
         step=step,
     )

@@ -1,7 +1,6 @@
 """Interfaces of the parts that are handed to training: a model, a loader and its batches."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,20 +12,31 @@ DrawReconstructions = Callable[[torch.Tensor, torch.Tensor], NDArray[np.uint8]]
 """(images uint8 [B, 3, S, S], noise [B, L]) -> picture uint8 [H, W, 3]."""
 
 
-@dataclass(frozen=True)
-class TrainableModel:
-    """A masked autoencoder and what training asks of it.
+class TrainableModel(Protocol):
+    """A masked autoencoder and what training asks of it."""
 
-    Attributes:
-        module: The model on the CPU in fp32: forward(images uint8 [B, 3, S, S], noise [B, L]) ->
-            named tuple with `loss`. Trained in place.
-        initialize: Gives the module its first weights.
-        draw: Draws the module's reconstruction of given images.
-    """
+    @property
+    def module(self) -> nn.Module:
+        """The model on the CPU in fp32; trained in place.
 
-    module: nn.Module
-    initialize: Callable[[], None]
-    draw: DrawReconstructions
+        forward(images uint8 [B, 3, S, S], noise [B, L]) -> named tuple with `loss`.
+        """
+        ...
+
+    @property
+    def initialize(self) -> Callable[[], None]:
+        """Gives the module its first weights."""
+        ...
+
+    @property
+    def draw(self) -> DrawReconstructions:
+        """Draws the module's reconstruction of given images."""
+        ...
+
+    @property
+    def flops_per_image(self) -> int:
+        """Operations of the reference model's training step on one image."""
+        ...
 
 
 class Batch(Protocol):

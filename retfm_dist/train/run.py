@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from retfm_dist.config import PretrainConfig
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.engine import Engine
@@ -29,3 +31,9 @@ class Run:
     ranks: Ranks
     engine: Engine
     loader: Loader
+
+    @property
+    def device_name(self) -> str:
+        """Name of the accelerator that this rank computes on."""
+        device = self.engine.device
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

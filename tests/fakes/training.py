@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +55,20 @@ class TinyMae(nn.Module):
         tokens = torch.where(removed, self.mask_token, target) + self.pos_embed
         pred = self.decoder(self.norm(self.encoder(tokens + self.cls_token)))
         return TinyOutput((pred - target).float().square().mean(), pred)
+
+
+def draw_nothing(images: torch.Tensor, noise: torch.Tensor) -> np.ndarray:
+    return np.zeros((4, 12, 3), np.uint8)
+
+
+@dataclasses.dataclass
+class FakeModel:
+    """A tiny model and what training asks of it."""
+
+    module: nn.Module
+    initialize: Callable[[], None] = lambda: None
+    draw: Callable[[torch.Tensor, torch.Tensor], np.ndarray] = draw_nothing
+    flops_per_image: int = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,10 +127,6 @@ class FakeLoader:
 
     def close(self) -> None:
         self.is_open = False
-
-
-def draw_nothing(images: torch.Tensor, noise: torch.Tensor) -> np.ndarray:
-    return np.zeros((4, 12, 3), np.uint8)
 
 
 def tiny_config(run_dir: Path | str, **changes: Any) -> PretrainConfig:

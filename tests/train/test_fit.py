@@ -12,9 +12,8 @@ from retfm_dist.errors import CheckpointError, DataError, TrainError
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, open_checkpoint
 from retfm_dist.train.fit import fit
-from retfm_dist.train.interfaces import TrainableModel
 from retfm_dist.train.run_dir import RunDir
-from tests.fakes.training import FakeLoader, TinyMae, draw_nothing, tiny_config
+from tests.fakes.training import FakeLoader, FakeModel, TinyMae, draw_nothing, tiny_config
 
 
 class PowerCutError(Exception):
@@ -36,7 +35,7 @@ def run(
                 yield batch
 
         loader.batches = batches
-    trainable = TrainableModel(model or TinyMae(), initialize or (lambda: None), draw)
+    trainable = FakeModel(model or TinyMae(), initialize or (lambda: None), draw)
     try:
         fit(
             config,
@@ -137,7 +136,7 @@ def test_a_finished_run_opens_no_data_path(tmp_path, device):
     def refuse():
         raise AssertionError("opened for nothing")
 
-    trainable = TrainableModel(TinyMae(), refuse, draw_nothing)
+    trainable = FakeModel(TinyMae(), refuse)
     fit(config, model=trainable, build_loader=refuse, ranks=Ranks(), device=torch.device("cpu"))
 
 

@@ -1,0 +1,47 @@
+"""The masked autoencoder of a pre-training run, with all that training asks of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from retfm_dist.config.schema import PretrainConfig
+from retfm_dist.model.flops import train_flops_per_image
+from retfm_dist.model.load import load_weights
+from retfm_dist.model.mae import MaskedAutoencoder, init_weights
+from retfm_dist.model.reconstruct import reconstruction_panel
+
+
+@dataclass(frozen=True)
+class PretrainingModel:
+    """A masked autoencoder that has no weights yet.
+
+    Attributes:
+        module: The model, on the CPU in fp32.
+        initialize: Gives the module its first weights, those of `run.init_from` or random ones.
+        draw: (images uint8 [B, 3, S, S], noise [B, L]) -> picture uint8 [H, W, 3].
+        flops_per_image: Operations of the reference model's training step on one image.
+    """
+
+    module: MaskedAutoencoder
+    initialize: Callable[[], None]
+    draw: Callable[[Tensor, Tensor], NDArray[np.uint8]]
+    flops_per_image: int
+
+
+def build_pretraining_model(config: PretrainConfig) -> PretrainingModel:
+    """Build the model of a run; no file is read before `initialize` is called."""
+    module = MaskedAutoencoder(config.model)
+    if config.run.init_from is None:
+        initialize = partial(init_weights, module, config.run.seed)
+    else:
+        initialize = partial(load_weights, module, config.run.init_from)
+    return PretrainingModel(
+        module,
+        initialize,
+        draw=partial(reconstruction_panel, module),
+        flops_per_image=train_flops_per_image(config.model),
+    )

@@ -1,0 +1,40 @@
+"""Model FLOP utilization: what share of the hardware's peak the model's products make up.
+
+Source: Chowdhery et al. 2022, arXiv:2204.02311, appendix B.
+"""
+
+# Dense bf16 peak of tensor cores, FLOP/s, by the start of the device's name; the first match
+# counts. Source: NVIDIA's datasheets of each product, figures without sparsity.
+_BF16_PEAKS = (
+    ("NVIDIA A100", 312e12),
+    ("NVIDIA H100 PCIe", 756e12),
+    ("NVIDIA H100 NVL", 835e12),
+    ("NVIDIA H100", 989.4e12),
+    ("NVIDIA H200", 989.4e12),
+    ("NVIDIA A10G", 70e12),
+    ("NVIDIA A10", 125e12),
+    ("NVIDIA L40S", 362e12),
+)
+
+
+def bf16_peak(device_name: str) -> float | None:
+    """Return the dense bf16 peak of a device, FLOP/s; None where it is not known.
+
+    Args:
+        device_name: As `torch.cuda.get_device_name` gives it.
+    """
+    return next((peak for start, peak in _BF16_PEAKS if device_name.startswith(start)), None)
+
+
+def utilization(
+    images_per_s: float, *, flops_per_image: int, peak: float, world_size: int
+) -> float:
+    """Return the model FLOP utilization, in [0, 1].
+
+    Args:
+        images_per_s: Throughput of all ranks together.
+        flops_per_image: Operations of the reference model's training step on one image.
+        peak: Of one device, FLOP/s.
+        world_size: Number of devices.
+    """
+    return images_per_s * flops_per_image / (peak * world_size)

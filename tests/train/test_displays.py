@@ -1,0 +1,91 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from retfm_dist.ranks.world import Ranks
+from retfm_dist.train import displays
+from retfm_dist.train.displays import Displays
+from retfm_dist.train.engine.engine import Engine
+from retfm_dist.train.run import Run
+from retfm_dist.train.run_dir import RunDir
+from retfm_dist.train.schedule import plan_run
+from tests.fakes.training import FakeLoader, FakeModel, TinyMae, tiny_config
+
+MODEL = FakeModel(TinyMae())
+
+
+class RecordingTracker:
+    def __init__(self):
+        self.metrics, self.finished = [], None
+
+    def log_params(self, params):
+        self.params = params
+
+    def log_metrics(self, metrics, *, step):
+        self.metrics.append((step, metrics))
+
+    def close(self, *, finished):
+        self.finished = finished
+
+
+@pytest.fixture
+def run(tmp_path, device):
+    config = tiny_config(tmp_path, log__reconstructions_every="2 steps", tracking__mlflow=True)
+    engine = Engine(config, model=TinyMae(), ranks=Ranks(), device=device)
+    plan = plan_run(config, steps_per_epoch=4)
+    yield Run(config, RunDir(tmp_path), plan, Ranks(), engine, FakeLoader(config, Ranks()))
+    engine.close()
+
+
+@pytest.fixture
+def tracker(monkeypatch):
+    tracker = RecordingTracker()
+    monkeypatch.setattr(displays, "open_tracker", lambda **options: tracker)
+    return tracker
+
+
+def test_making_displays_has_no_effect(run, tracker):
+    Displays(run, start_step=0, model=MODEL)
+    assert not hasattr(tracker, "params")
+    assert not list(run.run_dir.path.iterdir())
+
+
+def test_lines_and_pictures_are_shown_when_due(run, tracker):
+    with Displays(run, start_step=0, model=MODEL) as shown:
+        for step in (1, 2, 3):
+            shown.show(step, torch.tensor(0.5 * step))
+    lines = [json.loads(line) for line in run.run_dir.metrics_path.read_text().splitlines()]
+    assert [(line["step"], line["train/loss"]) for line in lines] == [(1, 0.5), (2, 1.0), (3, 1.5)]
+    assert [step for step, _ in tracker.metrics] == [1, 2, 3]
+    assert all("/" in name for _, metrics in tracker.metrics for name in metrics)
+    assert [path.name for path in run.run_dir.reconstruction_path(0).parent.iterdir()] == [
+        "step_00000002.png"
+    ]
+    assert tracker.finished is True
+    assert "perf/mfu" not in lines[0], "the peak of a CPU is not known"
+
+
+def test_an_exception_marks_the_run_as_failed(run, tracker):
+    with pytest.raises(ZeroDivisionError), Displays(run, start_step=0, model=MODEL):
+        raise ZeroDivisionError
+    assert tracker.finished is False
+
+
+def test_other_ranks_write_nothing(run, tracker):
+    other = dataclasses.replace(run, ranks=Ranks(rank=1, world_size=2))
+    with Displays(other, start_step=0, model=MODEL) as shown:
+        shown.show(1, torch.tensor(1.0))
+    assert not tracker.metrics
+    assert not list(run.run_dir.path.iterdir())
+
+
+def test_utilization_is_shown_where_the_peak_is_known(run, tracker, monkeypatch):
+    monkeypatch.setattr(displays, "bf16_peak", lambda name: 1e9)
+    engine = run.config.engine.model_copy(update={"precision": "bf16"})
+    run = dataclasses.replace(run, config=run.config.model_copy(update={"engine": engine}))
+    with Displays(run, start_step=0, model=MODEL) as shown:
+        shown.show(1, torch.tensor(1.0))
+    (line,) = map(json.loads, run.run_dir.metrics_path.read_text().splitlines())
+    assert line["perf/mfu"] == pytest.approx(line["perf/images_per_s"] * 1e6 / 1e9)

@@ -1,0 +1,26 @@
+import pytest
+
+from retfm_dist.train.mfu import bf16_peak, utilization
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("NVIDIA H100 80GB HBM3", 989.4e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA H200", 989.4e12),
+        ("NVIDIA A10G", 70e12),
+        ("NVIDIA A10", 125e12),
+        ("Tesla V100-SXM2-16GB", None),  # has no bf16
+        ("cpu", None),
+    ],
+)
+def test_a_device_has_the_peak_of_its_datasheet_or_none(name, peak):
+    assert bf16_peak(name) == peak
+
+
+def test_the_published_run_used_three_percent_of_its_hardware():
+    """RETFound: 598 images/s on 8 A100, 124.226 GFLOP each."""
+    share = utilization(598, flops_per_image=124_226_000_000, peak=312e12, world_size=8)
+    assert share == pytest.approx(0.0298, abs=1e-4)
