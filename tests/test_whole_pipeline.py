@@ -1,11 +1,8 @@
 """The user's commands in a row, as processes: cohort, shards, training, export, evaluation."""
 
 import json
-import os
-import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,15 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from retfm_dist.durable import sha256_file
-from retfm_dist.image.crop import crop_field_of_view
-from retfm_dist.image.field_of_view import find_field_of_view
-from retfm_dist.image.read import decode_image
+from retfm_dist.image.square import read_square
+from tests.fakes.processes import CONFIG, LIMIT_S, ROOT, environment, free_port
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
-LIMIT_S = 240
-CONFIG = ROOT / "tests" / "fakes" / "test_cpu.yaml"
 EVALUATION = """
 name: whole pipeline
 seed: 0
@@ -49,27 +42,12 @@ report: {pictures: true}
 
 
 def run(folder, *command):
-    environment = {
-        key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")
-    }
-    environment |= {
-        "DS_ACCELERATOR": "cpu",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
     done = subprocess.run(
         [str(part) for part in command],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -130,13 +108,12 @@ def test_timm_gives_the_features_that_were_evaluated(folder):
             features = file.get_tensor("features")
         pixels = []
         for digest in digests:
-            photograph = decode_image(by_digest[digest].read_bytes())
-            crop = crop_field_of_view(photograph, find_field_of_view(photograph))
+            crop = read_square(by_digest[digest].read_bytes()).image
             resized = crop.resize((size, size), Image.Resampling.BICUBIC)
             pixels.append((torch.from_numpy(np.array(resized)).permute(2, 0, 1) / 255 - mean) / std)
         with torch.inference_mode():
             differences.append((model(torch.stack(pixels)) - features).abs().max().item())
-    # One file of the trained arm, one of the random one.
+    # One file of the trained model, one of the random one.
     assert sorted(difference < 1e-5 for difference in differences) == [False, True], differences
 
 

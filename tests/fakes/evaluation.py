@@ -1,6 +1,7 @@
 """A small archive, an export and a config, made of drawn discs."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +111,11 @@ def evaluation(root: Path, **changes) -> dict:
 
 def checked(values: dict) -> EvaluateConfig:
     return check_config(values, EvaluateConfig, where="test")
+
+
+def results(root):
+    """AUROC by model, task and protocol of the evaluation in root/out."""
+    metrics = json.loads((root / "out" / "metrics.json").read_text())
+    return {
+        (r["model"], r["task"], r["protocol"]): r["metrics"]["auroc"] for r in metrics["results"]
+    }

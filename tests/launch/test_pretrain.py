@@ -1,10 +1,8 @@
 """The real command on real shards: `deepspeed launch/pretrain.py` with two ranks, and its failures."""
 
 import json
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,25 +14,11 @@ import pytest
 from PIL import Image
 
 from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints
+from tests.fakes.processes import CONFIG, LIMIT_S, ROOT, environment, free_port
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "launch" / "pretrain.py"
-LIMIT_S = 240
-CONFIG = ROOT / "tests" / "fakes" / "test_cpu.yaml"
-
-
-def environment():
-    kept = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
-    kept.pop("LOCAL_RANK", None)
-    return kept | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

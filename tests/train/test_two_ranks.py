@@ -1,10 +1,8 @@
 """Two real ranks, started once; compared with one rank in this process."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,26 +10,23 @@ import torch
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import open_checkpoint
 from retfm_dist.train.engine.engine import Engine, SavedState
+from tests.fakes.processes import ROOT, environment
 from tests.fakes.training import TinyMae, run_steps, tiny_config
 from tests.fakes.two_ranks import CASES
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 NAMES = [f"{stage}-{precision}-{micro}" for stage, precision, micro in CASES]
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     out_dir = tmp_path_factory.mktemp("two_ranks")
-    environment = os.environ | {
-        "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
         ROOT / "tests" / "fakes" / "two_ranks.py", out_dir,
     ]  # fmt: skip
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return out_dir
 
