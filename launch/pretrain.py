@@ -34,7 +34,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def pretrain(arguments: argparse.Namespace) -> None:
-    """Wire config, model, data path and training together."""
+    """Read the config, join the process group, build the model, and train it."""
     from retfm_dist.config import find_config, load_config
     from retfm_dist.data.loader import build_loader
     from retfm_dist.model.pretraining import build_pretraining_model

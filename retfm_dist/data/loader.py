@@ -1,10 +1,11 @@
-"""Micro-batches of one rank, prepared ahead of training.
+"""The data loader of one rank: micro-batches of images, prepared in background threads.
 
-    reading thread    positions -> boxes and flips -> checked JPEG bytes
-    decoding thread   -> pixels -> copied to the device
-    consumer          takes them in order
+    reading thread    positions in the sample order -> crop boxes, flips, checked JPEG bytes
+    decoding thread   JPEG bytes -> pixels, copied to the training device
+    training thread   takes micro-batches in order
 
-What a step holds is a function of the step; threads decide only when it is ready.
+Which images a step holds, and how each is cropped and flipped, depends on the step, the seed and
+the images alone. Threads decide only when a micro-batch is ready.
 """
 
 from collections.abc import Iterator
@@ -34,11 +35,12 @@ _READ_AHEAD = 2
 
 @dataclass(frozen=True)
 class Batch:
-    """One micro-batch, on the device that trains.
+    """One micro-batch of images on the training device.
 
     Attributes:
         images: uint8 [B, 3, S, S], channels last in memory; cropped, resized and flipped.
-        uids: int64 [B], the bits of the samples' uint64 content identifiers.
+        uids: int64 [B]; each is the first 64 bits of the sha256 of the source file, as a signed
+            number because torch has few operations on uint64.
         step: Optimizer step, 0-based.
         micro_step: Forward pass within the step, 0-based.
         epoch: Epoch that the step belongs to, 0-based.
@@ -52,15 +54,15 @@ class Batch:
 
 
 class Loader:
-    """Gives a rank its micro-batches, from any step on.
+    """Yields the micro-batches of one rank, starting at any step.
 
     Args:
-        reader: Encoded samples by position.
-        decoder: Encoded samples to pixels.
-        sampling: Which positions fall to this rank, and how they are augmented.
-        transfer: Takes tensors to the device.
-        prefetch_batches: Most micro-batches held ready.
-        timings: Also given to `decoder`.
+        reader: Reads JPEG bytes by position in the shard set.
+        decoder: Decodes, crops, resizes and flips them.
+        sampling: Which positions belong to this rank, and how samples are augmented.
+        transfer: Copies tensors to the training device.
+        prefetch_batches: Largest number of micro-batches held ready.
+        timings: Collects the time spent by the threads; `decoder` adds to the same object.
     """
 
     def __init__(
@@ -89,11 +91,15 @@ class Loader:
         return self._sampling.order.steps_per_epoch
 
     def state(self) -> dict[str, Any]:
-        """Return, as JSON values, what a run must not change between checkpoint and resume."""
+        """Return the fingerprint of the images, JSON values, for the checkpoint.
+
+        Everything else that determines the batches is in the config, which is compared when a run
+        is resumed.
+        """
         return data_state(self._reader.fingerprint)
 
     def check_state(self, state: dict[str, Any]) -> None:
-        """Refuse the state of another run.
+        """Raise an error if a checkpoint was trained on other images.
 
         Args:
             state: As `state` returned it when the checkpoint was written.
@@ -104,7 +110,9 @@ class Loader:
         check_states_agree(state, self.state())
 
     def cohort(self) -> dict[str, Any] | None:
-        """Return who is in the images, for the run directory; None where the set does not say.
+        """Return the composition of the images by age, sex and so on.
+
+        None where the shard set has no composition tables.
 
         Returns:
             {"dataset_fingerprint", "composition"}, JSON values; see

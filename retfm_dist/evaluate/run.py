@@ -1,4 +1,4 @@
-"""An evaluation from config to report.
+"""A whole evaluation: read tables, compute features, predict, write results and report.
 
     OUT/
         config.yaml        resolved config
@@ -11,8 +11,8 @@
         metrics.json       every number, computed from predictions/
         report.md report.html
 
-Tables and features are made by `run`; numbers and report are made anew from predictions/ by
-`render`, as often as one likes.
+`run_evaluation` writes all of it. metrics.json and the reports are computed from predictions/
+alone, by `report.render.render`, which can be called again at any time.
 """
 
 import logging
@@ -86,8 +86,8 @@ _LIBRARIES = ("numpy", "pillow", "scikit-learn", "timm", "torch")
 def run_evaluation(config: EvaluateConfig) -> Path:
     """Evaluate every model on every task under every protocol and write the report.
 
-    Started again, it finds the features it has computed. Results of an earlier run are replaced
-    when all new ones are there; what fails or is killed before that leaves them as they are.
+    Features are cached, so a run that was interrupted computes only what is missing. The results
+    of an earlier run are kept until all new ones are complete, and then replaced.
 
     Returns:
         Path of report.html.
@@ -221,7 +221,7 @@ def _check_is_ours(out_dir: Path) -> None:
 
 
 def _replace_results(out_dir: Path) -> None:
-    """Put the new results in the place of the old, so that no old number stands beside them."""
+    """Replace the old results by the new ones; nothing old is left beside them."""
     for name in _RESULTS:
         path = out_dir / name
         if path.is_dir():

@@ -18,15 +18,15 @@ def read_jpeg_size(head: bytes) -> tuple[int, int] | None:
     """
     if head[:2] != b"\xff\xd8":
         return None
-    position = 2
-    while position + 9 <= len(head) and head[position] == 0xFF:
-        marker = head[position + 1]
+    offset = 2
+    while offset + 9 <= len(head) and head[offset] == 0xFF:
+        marker = head[offset + 1]
         if marker == _SCAN_MARKER:
             return None
         if marker in _FRAME_MARKERS:
             return (
-                int.from_bytes(head[position + 5 : position + 7], "big"),
-                int.from_bytes(head[position + 7 : position + 9], "big"),
+                int.from_bytes(head[offset + 5 : offset + 7], "big"),
+                int.from_bytes(head[offset + 7 : offset + 9], "big"),
             )
-        position += 2 + int.from_bytes(head[position + 2 : position + 4], "big")
+        offset += 2 + int.from_bytes(head[offset + 2 : offset + 4], "big")
     return None

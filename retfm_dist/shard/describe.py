@@ -88,9 +88,9 @@ def write_contact_sheet(shard_dir: Path, out_path: Path, options: SheetOptions) 
     columns = min(options.columns, count)
     size = (columns * pitch, -(-count // columns) * pitch)
     sheet = Image.new("RGB", size, (_GAP_GRAY,) * 3)
-    for place, jpeg in enumerate(_read_jpegs(shard_dir, manifest, positions)):
+    for slot, jpeg in enumerate(_read_jpegs(shard_dir, manifest, positions)):
         tile = decode_image(jpeg).resize((options.tile, options.tile), Image.Resampling.LANCZOS)
-        sheet.paste(tile, (place % columns * pitch, place // columns * pitch))
+        sheet.paste(tile, (slot % columns * pitch, slot // columns * pitch))
     buffer = io.BytesIO()
     sheet.save(buffer, formats[out_path.suffix.lower()], quality=90)
     with open_atomic(out_path) as file:

@@ -133,9 +133,9 @@ def _branch(
     """Grow `per_parent` branches of each parent, on alternating sides."""
     num_parents, parent_points = parents.radii.shape
     shape = (num_parents, per_parent)
-    places = (np.arange(per_parent) + draws.uniforms(*shape)) / per_parent
+    shares = (np.arange(per_parent) + draws.uniforms(*shape)) / per_parent
     parent = np.repeat(np.arange(num_parents), per_parent)
-    point = np.clip((0.10 + 0.86 * places.ravel()) * parent_points, 1, parent_points - 1).astype(
+    point = np.clip((0.10 + 0.86 * shares.ravel()) * parent_points, 1, parent_points - 1).astype(
         int
     )
     alive = parents.radii[parent, point] > 1.9 * _MIN_RADIUS

@@ -1,4 +1,4 @@
-"""The training loop, from the decision where to start to the mark that it is done."""
+"""The training loop: lock the run directory, choose where to start, train, mark as done."""
 
 import contextlib
 import itertools
@@ -39,12 +39,14 @@ def fit(
     device: torch.device,
     resume: Path | None = None,
 ) -> None:
-    """Train a model to the end of its plan, continuing what the run directory holds.
+    """Train a model for the configured duration, resuming from the run directory if possible.
+
+    A run directory that holds a finished run is left as it is. All ranks call this function; the
+    main rank writes the files.
 
     Args:
         config: The run, checked against the world size.
-        model: What is trained; its first weights are asked for only when there is nothing to
-            continue.
+        model: The model to train. `model.initialize()` is called only if there is no checkpoint.
         build_loader: Opens the data path; called only when there is something left to train.
         ranks: Which rank this is.
         device: Where this rank computes.
@@ -80,7 +82,7 @@ def fit(
 
 
 def _train(run: Run, displays: Displays, *, start_step: int) -> None:
-    """Make all remaining steps; after each comes what is due, metrics before checkpoint."""
+    """Train from `start_step` to the end; after each step log, then save, whatever is due."""
     grad_accum_steps = run.config.grad_accum_steps(run.ranks.world_size)
     with contextlib.closing(_inputs(run, start_step)) as inputs:
         for step in range(start_step, run.plan.total_steps):
@@ -134,7 +136,7 @@ def _save(run: Run, step: int) -> None:
 
 
 def _describe_start(run: Run, step: int) -> None:
-    """Bring the run directory's files to the state of `step`; for the main rank."""
+    """Write config, environment and cohort, and cut the logs back to `step`; main rank only."""
     describe_start(
         run.run_dir,
         run.config,
@@ -146,7 +148,7 @@ def _describe_start(run: Run, step: int) -> None:
 
 
 def _mark_done(run: Run) -> None:
-    """Write the marker of a finished run; for the main rank."""
+    """Write the DONE file that marks a finished run; main rank only."""
     done = {"step": run.plan.total_steps, "experiment": experiment_of(run.config)}
     write_json(run.run_dir.done_path, done)
     logger.info("finished %d steps in %s", run.plan.total_steps, run.run_dir.path)

@@ -168,12 +168,12 @@ def _remarks(score: Score) -> list[str]:
 
 def _group_remarks(scores: Sequence[Score], titles: Mapping[str, str]) -> dict[str, list[str]]:
     """Return each remark with where it applies."""
-    places: dict[str, list[str]] = {}
+    sources: dict[str, list[str]] = {}
     for score in scores:
         for remark in _remarks(score):
-            place = f"{score.task}, {score.model}, {titles[score.protocol]}"
-            places.setdefault(remark, []).append(place)
-    return places
+            source = f"{score.task}, {score.model}, {titles[score.protocol]}"
+            sources.setdefault(remark, []).append(source)
+    return sources
 
 
 def _figures(

@@ -96,8 +96,8 @@ def _draw_choroid(anatomy: Anatomy, field: Coarse, stream: Generator) -> Floats:
     net = np.zeros(field.x.shape, np.float32)
     table = _double_periodic(stream.standard_normal(_CHOROID_TABLE, dtype=np.float32))
     for shift, stretch, weight in ((0, 8.0, 1.0), (24, 14.0, 0.6)):
-        places = np.stack([2 * angle, 2 * (radius * np.float32(stretch) + np.float32(shift))])
-        noise = ndimage.map_coordinates(table, places, order=1, mode="grid-wrap")
+        coordinates = np.stack([2 * angle, 2 * (radius * np.float32(stretch) + np.float32(shift))])
+        noise = ndimage.map_coordinates(table, coordinates, order=1, mode="grid-wrap")
         ribbons = np.exp(-((noise / np.float32(0.42)) ** 2)) - np.float32(0.4)
         net += np.float32(weight) * (np.tanh(noise) + ribbons)
     # Near the macula the polar net would crowd and the pigment hides it anyway.

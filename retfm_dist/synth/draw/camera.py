@@ -37,7 +37,7 @@ def take_picture(
 ) -> NDArray[np.uint8]:
     """Return the picture [H, W, 3] of the light [3, h, w] in the field's box.
 
-    `light` is used up.
+    `light` is modified in place.
     """
     lamp = field.coarse.enlarge(_illuminate(capture, device, field.coarse))
     lamp *= field.mask

@@ -61,8 +61,8 @@ def stamp(shape: tuple[int, int], marks: Marks, *, profile: Profile) -> Floats:
         values = _profile(squared, marks.radii[chosen], profile)
         values *= marks.weights[chosen]
         first = (middles[chosen, 1] + margin) * width + middles[chosen, 0] + margin
-        places = (offsets[:, None] * width + offsets)[:, :, None] + first
-        np.maximum.at(padded, places.ravel(), values.ravel())
+        cells = (offsets[:, None] * width + offsets)[:, :, None] + first
+        np.maximum.at(padded, cells.ravel(), values.ravel())
     return padded.reshape(-1, width)[margin : margin + shape[0], margin : margin + shape[1]]
 
 
