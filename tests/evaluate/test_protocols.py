@@ -5,29 +5,18 @@ from sklearn.preprocessing import StandardScaler
 
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import LinearConfig
+from retfm_dist.evaluate.folds import cross_validate, split_folds
 from retfm_dist.evaluate.protocols import (
     build_protocols,
     choose_c,
-    cross_validate,
     knn_scores,
     linear_scores,
-    split_folds,
 )
 from retfm_dist.statistics.auroc import auroc
 from tests.fakes.evaluation import checked, evaluation
+from tests.fakes.features import cohort
 
 GRID = LinearConfig(c_grid=(0.001, 0.1, 10.0), inner_folds=3)
-
-
-def cohort(seed=0, *, num_patients=60, width=16, effect=0.0):
-    """Features of two eyes per patient; eyes share a random part, classes differ by `effect`."""
-    rng = np.random.default_rng(seed)
-    patients = np.repeat(np.arange(num_patients), 2)
-    labels = np.repeat(rng.permutation(np.arange(num_patients) % 2), 2)
-    shared = np.repeat(rng.normal(size=(num_patients, width)), 2, axis=0)
-    features = shared + 0.3 * rng.normal(size=(2 * num_patients, width))
-    features[:, 0] += effect * labels
-    return features, labels, patients
 
 
 def protocols(tmp_path):
@@ -45,46 +34,6 @@ def test_protocols_are_named_in_the_order_of_the_report(tmp_path):
     alone = {"knn": None, "linear": protocols["linear"]}
     built = build_protocols(checked(evaluation(tmp_path, protocols=alone)))
     assert [protocol.id for protocol in built] == ["linear"]
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_no_patient_is_in_two_folds_and_every_fold_has_both_classes(seed):
-    _, labels, patients = cohort(seed)
-    folds = split_folds(labels, patients, num_folds=5, seed=seed, where="x")
-    assert set(folds) == set(range(5))
-    for patient in np.unique(patients):
-        assert len(set(folds[patients == patient])) == 1
-    for fold in range(5):
-        assert set(labels[folds == fold]) == {0, 1}
-
-
-def test_folds_depend_on_the_seed_alone():
-    _, labels, patients = cohort()
-    first, again, other = (
-        split_folds(labels, patients, num_folds=5, seed=s, where="x") for s in (0, 0, 1)
-    )
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-def test_no_fit_sees_a_patient_of_its_test_images():
-    features, labels, patients = cohort()
-    folds = split_folds(labels, patients, num_folds=5, seed=0, where="x")
-    features[:, 1] = patients
-    seen = []
-
-    def fit(train, train_labels, train_patients, test, where):
-        assert where == "x"
-        assert np.array_equal(train[:, 1], train_patients)
-        assert not set(train[:, 1]) & set(test[:, 1])
-        assert len(train) == len(train_labels)
-        seen.extend(test[:, 1])
-        return test[:, 1] / 100, {"size": len(train)}
-
-    outcome = cross_validate(features, labels, patients, folds, fit=fit, where="x")
-    assert sorted(seen) == sorted(patients)
-    assert np.array_equal(outcome.scores, patients / 100)
-    assert [fact["size"] for fact in outcome.fits] == [int((folds != f).sum()) for f in range(5)]
 
 
 @pytest.mark.parametrize("protocol", ["knn_5", "linear"])
@@ -189,26 +138,6 @@ def test_ties_between_strengths_go_to_the_strongest_regularization():
     _, labels, patients = cohort()
     features = 10.0 * labels[:, None] + np.random.default_rng(0).normal(size=(len(labels), 4))
     assert choose_c(features, labels, patients, config=GRID, seed=0, where="x") == 0.001
-
-
-def test_too_few_patients_for_the_folds_is_an_error():
-    labels, patients = np.array([1, 1, 1, 0, 0, 0, 0]), np.array([0, 0, 1, 2, 3, 4, 5])
-    with pytest.raises(
-        EvaluateError,
-        match="task t: too few patients with positive images.*got 2, expected at least 3",
-    ):
-        split_folds(labels, patients, num_folds=3, seed=0, where="task t")
-
-
-def test_a_fold_of_one_class_is_an_error():
-    """Patients whose images are of both classes cannot always be spread evenly."""
-    labels = np.array([1, 1, 0, 1, 1, 0, 1, 0, 0])
-    patients = np.array([0, 1, 1, 2, 2, 2, 2, 2, 3])
-    with pytest.raises(
-        EvaluateError,
-        match="task t: fold 1 holds one class only; expected both classes in every fold",
-    ):
-        split_folds(labels, patients, num_folds=3, seed=0, where="task t")
 
 
 def test_more_neighbors_than_images_is_an_error(tmp_path):

@@ -2,14 +2,12 @@ import json
 import re
 import shutil
 
-import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from retfm_dist.config.load import to_yaml
 from retfm_dist.errors import EvaluateError, ExportError
 from retfm_dist.evaluate.__main__ import app
-from retfm_dist.evaluate.predictions import predictions_path, read_predictions
 from retfm_dist.evaluate.run import run_evaluation, validate
 from tests.fakes.evaluation import (
     checked,
@@ -18,10 +16,6 @@ from tests.fakes.evaluation import (
 )
 
 FLOOR_ONLY = {"models": [{"kind": "handcrafted", "id": "floor"}]}
-
-
-def tables_of(root):
-    return {"discs": {"path": str(root / "table.csv"), "images": str(root), "max_bad_ratio": 0.1}}
 
 
 def test_every_model_is_judged_on_every_task_under_every_protocol(finished):
@@ -42,17 +36,6 @@ def test_the_planted_effect_is_found_and_the_absent_one_is_not(finished):
         assert found[model, "noise", "linear"]["lo"] < 0.5
 
 
-def test_all_protocols_of_a_task_share_images_patients_and_folds(finished):
-    first, second = (
-        read_predictions(predictions_path(finished / "out", model=m, task="bright", protocol=p))
-        for m, p in (("tiny", "knn_5"), ("floor", "linear"))
-    )
-    for column in ("uids", "subject_ids", "labels", "folds"):
-        assert np.array_equal(getattr(first, column), getattr(second, column))
-    for patient in np.unique(first.subject_ids):
-        assert len(set(first.folds[first.subject_ids == patient])) == 1
-
-
 def test_no_patient_number_or_file_name_is_written_anywhere(finished):
     written = [path for path in (finished / "out").rglob("*") if path.is_file()]
     assert len(written) > 20
@@ -60,45 +43,6 @@ def test_no_patient_number_or_file_name_is_written_anywhere(finished):
         content = path.read_bytes()
         assert b"HOSP" not in content, path
         assert not re.search(rb"\d{3}_(left|right)", content), path
-
-
-def test_pseudonyms_are_drawn_anew_unless_a_salt_is_kept(copied):
-    def names():
-        path = predictions_path(copied / "out", model="floor", task="noise", protocol="linear")
-        return read_predictions(path).subject_ids.tolist()
-
-    run_evaluation(checked(evaluation(copied, **FLOOR_ONLY)))
-    first, metrics = names(), (copied / "out" / "metrics.json").read_bytes()
-    run_evaluation(checked(evaluation(copied, **FLOOR_ONLY)))
-    assert names() != first
-    assert (copied / "out" / "metrics.json").read_bytes() == metrics
-    run_evaluation(checked(evaluation(copied, **FLOOR_ONLY, salt=str(copied / "salt"))))
-    kept = names()
-    run_evaluation(checked(evaluation(copied, **FLOOR_ONLY, salt=str(copied / "salt"))))
-    assert names() == kept
-
-
-def test_missing_unreadable_and_copied_images_are_counted_in_the_report(copied):
-    (copied / "images" / "001_left.png").unlink()
-    (copied / "images" / "002_left.png").write_text("no photograph")
-    shutil.copy(copied / "images" / "003_left.png", copied / "images" / "003_right.png")
-    run_evaluation(checked(evaluation(copied, tables=tables_of(copied), **FLOOR_ONLY)))
-    task = json.loads((copied / "out" / "samples.json").read_text())[0]
-    counts = {step["reason"]: step["num_images"] for step in task["excluded"]}
-    assert counts["image file missing"] == 1
-    assert counts["image unreadable or without a field of view"] == 1
-    assert counts["exact copy of another image"] == 1
-    assert task["num_images"] == 53
-    assert "left out: image file missing" in (copied / "out" / "report.html").read_text()
-
-
-def test_features_that_are_not_finite_are_an_error(copied, monkeypatch):
-    monkeypatch.setattr(
-        "retfm_dist.evaluate.encode.features.EncodedImages.matrix",
-        lambda *_: np.full((56, 2), np.nan),
-    )
-    with pytest.raises(EvaluateError, match="model tiny, task bright: features are not finite"):
-        run_evaluation(checked(evaluation(copied)))
 
 
 def test_a_mistake_leaves_an_earlier_evaluation_as_it_is(copied):
@@ -139,17 +83,6 @@ def test_what_a_killed_run_left_is_cleared(copied):
     (copied / "out" / ".new" / "predictions").mkdir(parents=True)
     run_evaluation(checked(evaluation(copied)))
     assert not (copied / "out" / ".new").exists()
-
-
-@pytest.mark.parametrize("name", ["checkpoints", "thesis.docx"])
-def test_a_directory_with_other_things_is_not_touched(copied, name):
-    (copied / "out" / name).mkdir()
-    before = sorted(path.name for path in (copied / "out").iterdir())
-    with pytest.raises(
-        EvaluateError, match=f"holds something other than an evaluation; got {name}"
-    ):
-        run_evaluation(checked(evaluation(copied)))
-    assert sorted(path.name for path in (copied / "out").iterdir()) == before
 
 
 def test_a_missing_export_is_an_error_before_anything_is_written(copied):

@@ -59,6 +59,10 @@ class Model:
     facts: dict[str, Any]
     extractor: FeatureExtractor
 
+    def describe(self) -> dict[str, Any]:
+        """Return what the report says about the model, JSON values."""
+        return {"id": self.id, "kind": self.kind, "identity": self.identity, **self.facts}
+
 
 @dataclass(frozen=True)
 class EncoderExtractor:

@@ -1,7 +1,7 @@
 import pytest
 
-from retfm_dist.evaluate.encode.features import Photograph
 from retfm_dist.evaluate.encode.models import build_models
+from retfm_dist.evaluate.encode.photographs import Photograph
 from tests.fakes.evaluation import checked, evaluation, write_archive, write_tiny_export
 
 

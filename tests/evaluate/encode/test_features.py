@@ -8,11 +8,12 @@ import torch
 
 from retfm_dist.config.schema import ModelConfig
 from retfm_dist.durable import sha256_file
-from retfm_dist.errors import EvaluateError, ImageError
+from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import ComputeConfig
 from retfm_dist.evaluate.encode import features as features_module
-from retfm_dist.evaluate.encode.features import Photograph, encode_images, prepare_squares
+from retfm_dist.evaluate.encode.features import encode_images
 from retfm_dist.evaluate.encode.models import build_models
+from retfm_dist.evaluate.encode.photographs import Photograph, prepare_squares
 from retfm_dist.model.mae import MaskedAutoencoder
 from tests.fakes.evaluation import MAE, checked, evaluation, mae_state, write_tiny_export
 
@@ -167,18 +168,3 @@ def test_a_file_that_cannot_be_read_now_ends_the_run_and_is_not_remembered(
     found = encode(spoiled, models, tmp_path / "cache")
     assert not found.bad
     assert found.digests[9] in found.by_model["tiny"]
-
-
-def test_photographs_are_cropped_to_the_field_of_view_and_resized(photographs):
-    squares = prepare_squares(photographs[0].path.read_bytes(), [32, 48])
-    assert {size: square.shape for size, square in squares.items()} == {
-        32: (3, 32, 32),
-        48: (3, 48, 48),
-    }
-    assert squares[48][:, 24, 0].max() > 20, "the disc touches the edge"
-    assert squares[48][:, 0, 0].max() == 0, "the corner is outside"
-
-
-def test_a_file_that_is_not_a_photograph_is_an_error():
-    with pytest.raises(ImageError, match="JPEG, PNG or TIFF"):
-        prepare_squares(b"text", [32])

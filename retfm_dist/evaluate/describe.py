@@ -1,0 +1,55 @@
+"""Counts of a task's samples, as JSON values without any identifier."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retfm_dist.cohort.composition import GROUPINGS, MISSING, group_of, group_order
+from retfm_dist.evaluate.samples import TaskSamples
+from retfm_dist.statistics.bootstrap import count_patients
+
+
+def describe_samples(samples: TaskSamples) -> dict[str, Any]:
+    """Return flow, counts and subgroup sizes as JSON values, without any identifier."""
+    patients = samples.patients()
+    by_class = count_patients(samples.labels, patients)
+    num_positive = int(samples.labels.sum())
+    return {
+        "id": samples.task.id,
+        "title": samples.task.title,
+        "num_rows": samples.num_rows,
+        "excluded": [
+            {"reason": exclusion.reason, "num_images": exclusion.num_images}
+            for exclusion in samples.exclusions
+        ],
+        "num_images": len(samples.records),
+        "num_positive_images": num_positive,
+        "num_negative_images": len(samples.records) - num_positive,
+        "num_patients": by_class.positive + by_class.negative,
+        "num_positive_patients": by_class.positive,
+        "num_negative_patients": by_class.negative,
+        "subgroups": _subgroups(samples, patients),
+    }
+
+
+def _subgroups(samples: TaskSamples, patients: NDArray) -> list[dict[str, Any]]:
+    """Count images, patients and positive patients per group of each attribute that is known."""
+    rows = []
+    for grouping in GROUPINGS:
+        groups = np.array([group_of(record, grouping) for record in samples.records], object)
+        for group in sorted(set(groups), key=lambda name: group_order((name,))):
+            inside = groups == group
+            rows.append(
+                {
+                    "attribute": grouping,
+                    "group": group,
+                    "num_images": int(inside.sum()),
+                    "num_patients": len(np.unique(patients[inside])),
+                    "num_positive_patients": len(
+                        np.unique(patients[inside & (samples.labels == 1)])
+                    ),
+                }
+            )
+    known = {row["attribute"] for row in rows if row["group"] != MISSING}
+    return [row for row in rows if row["attribute"] in known]

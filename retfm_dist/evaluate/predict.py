@@ -1,0 +1,65 @@
+"""Out-of-fold predictions of a task by every model under every protocol."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from retfm_dist.cohort.pseudonym import assign_pseudonyms
+from retfm_dist.console import track
+from retfm_dist.errors import EvaluateError
+from retfm_dist.evaluate.encode.models import Model
+from retfm_dist.evaluate.folds import cross_validate
+from retfm_dist.evaluate.predictions import Predictions, uid_of
+from retfm_dist.evaluate.prepare import PreparedTask
+from retfm_dist.evaluate.protocols import Protocol
+
+
+def predict_task(
+    prepared: PreparedTask,
+    *,
+    models: Sequence[Model],
+    protocols: Sequence[Protocol],
+    salt: bytes,
+) -> list[Predictions]:
+    """Predict one task with every model under every protocol, on the same folds.
+
+    Args:
+        prepared: The task.
+        models: What its features were computed by.
+        protocols: What is fitted on them.
+        salt: Secret key of the pseudonyms.
+
+    Raises:
+        EvaluateError: Features are not finite, or too few images for a protocol.
+    """
+    samples, where = prepared.samples, f"task {prepared.samples.task.id}"
+    digests = [prepared.encoded.digests[record.row] for record in samples.records]
+    pseudonyms = assign_pseudonyms({record.patient_id for record in samples.records}, salt)
+    results = []
+    for model in track(models, description=samples.task.id, total=len(models)):
+        features = prepared.encoded.matrix(model.id, digests)
+        if not np.isfinite(features).all():
+            raise EvaluateError("features are not finite", where=f"model {model.id}, {where}")
+        for protocol in protocols:
+            outcome = cross_validate(
+                features,
+                samples.labels,
+                samples.patients(),
+                prepared.folds,
+                fit=protocol.fit,
+                where=where,
+            )
+            results.append(
+                Predictions(
+                    model=model.id,
+                    task=samples.task.id,
+                    protocol=protocol.id,
+                    uids=np.array([uid_of(digest) for digest in digests]),
+                    subject_ids=np.array([pseudonyms[r.patient_id] for r in samples.records]),
+                    labels=samples.labels,
+                    scores=outcome.scores,
+                    folds=outcome.folds,
+                    fits=outcome.fits,
+                )
+            )
+    return results

@@ -1,0 +1,71 @@
+"""Selection of the rows of each task from the archive tables, by filter and label."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from retfm_dist.cohort.columns import OPTIONAL_COLUMNS
+from retfm_dist.cohort.records import ImageRecord, clean_label
+from retfm_dist.cohort.table import read_archive_table
+from retfm_dist.errors import EvaluateError
+from retfm_dist.evaluate.config import Cell, EvaluateConfig, TaskConfig
+from retfm_dist.evaluate.samples import TaskSamples, check_classes
+
+
+def read_tasks(config: EvaluateConfig) -> list[TaskSamples]:
+    """Read every table once and select the rows of each task.
+
+    Raises:
+        CohortError: A table cannot be read, or lacks a column.
+        EvaluateError: A task has no row, or one class only.
+    """
+    tasks = []
+    for name, table in config.tables.items():
+        wanted = [task for task in config.tasks if task.table == name]
+        columns = {task.label.column for task in wanted}
+        columns |= {task.filter.column for task in wanted if task.filter}
+        records = read_archive_table(table.path, keep_columns=sorted(columns - {*OPTIONAL_COLUMNS}))
+        tasks += [select_samples(records, task, where=table.path) for task in wanted]
+    order = {task.id: index for index, task in enumerate(config.tasks)}
+    return sorted(tasks, key=lambda samples: order[samples.task.id])
+
+
+def select_samples(records: Sequence[ImageRecord], task: TaskConfig, *, where: Path) -> TaskSamples:
+    """Apply a task's filter and label to a table.
+
+    Raises:
+        EvaluateError: A column is not in the table, no row is left, or one class only.
+    """
+    cells = [_cell(record, task.label.column, where=where, task=task) for record in records]
+    samples = TaskSamples(task, len(records), tuple(records), np.array(cells, object), ())
+    if task.filter:
+        column, values = task.filter.column, task.filter.values
+        kept = [_matches(_cell(r, column, where=where, task=task), values) for r in records]
+        samples = samples.keep(np.array(kept, bool), reason=f"{column} has another value")
+    column = task.label.column
+    kept = [cell is not None for cell in samples.labels]
+    samples = samples.keep(np.array(kept, bool), reason=f"no {column}")
+    positive = np.array([_matches(cell, task.label.positive) for cell in samples.labels], bool)
+    negative = np.array([_matches(cell, task.label.negative) for cell in samples.labels], bool)
+    samples = replace(samples, labels=positive.astype(np.int64))
+    reason = f"{column} is neither positive nor negative"
+    samples = samples.keep(positive | negative, reason=reason)
+    check_classes(samples)
+    return samples
+
+
+def _cell(record: ImageRecord, column: str, *, where: Path, task: TaskConfig) -> str | None:
+    """Return one value of a row as text."""
+    if column in record.labels:
+        return record.labels[column]
+    if column in OPTIONAL_COLUMNS:
+        value = getattr(record, column)
+        return None if value is None else str(value)
+    raise EvaluateError(f"no column {column}", where=f"{where}, task {task.id}")
+
+
+def _matches(cell: str | None, values: Sequence[Cell]) -> bool:
+    """Whether a cell is one of the values, in whatever spelling."""
+    return cell is not None and clean_label(cell) in {clean_label(str(value)) for value in values}

@@ -1,0 +1,93 @@
+import csv
+
+import numpy as np
+import pytest
+
+from retfm_dist.cohort.records import ImageRecord
+from retfm_dist.errors import CohortError, EvaluateError
+from retfm_dist.evaluate.config import TaskConfig
+from retfm_dist.evaluate.select import read_tasks, select_samples
+from tests.fakes.evaluation import checked, evaluation, read_table, write_archive
+from tests.fakes.tables import flow, one_task
+
+
+def test_rows_are_selected_by_filter_and_label_and_every_exclusion_is_counted(archive):
+    samples = one_task(archive)
+    assert [record.image_path for record in samples.records] == ["a.png", "b.png", "c.png", "g.png"]
+    assert samples.labels.tolist() == [0, 1, 1, 0]
+    assert flow(samples) == [
+        ("source has another value", 1),
+        ("no grade", 1),
+        ("grade is neither positive nor negative", 1),
+    ]
+    assert samples.num_rows == len(samples.records) + sum(count for _, count in flow(samples))
+
+
+def test_without_a_filter_all_rows_count(archive):
+    assert len(one_task(archive, filter=None).records) == 5
+
+
+def test_standard_columns_can_be_filter_and_label(archive):
+    label = {"column": "quality", "positive": ["bad"], "negative": ["good"]}
+    samples = one_task(archive, filter={"column": "eye", "values": ["left"]}, label=label)
+    assert samples.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_one_class_is_an_error_that_shows_the_values(archive):
+    label = {"column": "grade", "positive": [4], "negative": [0]}
+    with pytest.raises(
+        EvaluateError,
+        match=r"task x: both classes are needed; got 0 positive and 2 negative images; compare .*column grade.*\[4\]",
+    ):
+        one_task(archive, label=label)
+
+
+def test_a_missing_label_column_is_an_error(archive):
+    with pytest.raises(
+        CohortError,
+        match="a column is missing; got the columns image_path.*expected a column grades",
+    ):
+        one_task(archive, label={"column": "grades", "positive": [1], "negative": [0]})
+
+
+def test_a_missing_standard_column_has_no_labels(archive):
+    with pytest.raises(
+        EvaluateError, match="both classes are needed; got 0 positive and 0 negative"
+    ):
+        one_task(archive, label={"column": "sex", "positive": ["male"], "negative": ["female"]})
+
+
+def test_identifying_columns_are_no_labels(archive):
+    with pytest.raises(CohortError, match="identifies people and is never kept; got patient_id"):
+        one_task(archive, label={"column": "patient_id", "positive": ["P1"], "negative": ["P2"]})
+
+
+def test_a_table_without_patients_is_an_error(archive):
+    with (archive / "table.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image_path", "grade", "source"), ("a.png", "0", "here")])
+    with pytest.raises(CohortError, match="expected a column patient_id"):
+        one_task(archive)
+
+
+def test_tasks_keep_the_order_of_the_config(tmp_path):
+    write_archive(tmp_path, num_patients=4)
+    names = [samples.task.id for samples in read_tasks(checked(evaluation(tmp_path)))]
+    assert names == ["bright", "noise"]
+    assert len(read_table(tmp_path / "table.csv")) == 8
+
+
+def test_a_column_that_was_not_read_is_an_error():
+    task = TaskConfig(
+        id="x",
+        title="X",
+        table="t",
+        label={"column": "label_y", "positive": (1,), "negative": (0,)},
+    )
+    record = ImageRecord(row=1, image_path="a.png", patient_id="P1")
+    with pytest.raises(EvaluateError, match="table.csv, task x: no column label_y"):
+        select_samples([record], task, where="table.csv")
+
+
+def test_numbers_match_every_spelling(archive):
+    samples = one_task(archive)
+    assert np.array_equal(samples.labels, [0, 1, 1, 0])  # "1.0" is 1
