@@ -39,7 +39,12 @@ def test_new_results_replace_all_old_ones_and_leave_the_cache(tmp_path):
 def test_what_fails_leaves_the_old_results(tmp_path):
     write_old(tmp_path)
     before = {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(ZeroDivisionError), new_results(tmp_path) as new_dir:
-        (new_dir / "metrics.json").write_text("new")
-        raise ZeroDivisionError
+
+    def break_off():
+        with new_results(tmp_path) as new_dir:
+            (new_dir / "metrics.json").write_text("new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
     assert {path: path.read_text() for path in tmp_path.rglob("*") if path.is_file()} == before

@@ -31,6 +31,13 @@ def test_the_command_draws_a_cohort_and_answers_in_json(tmp_path):
     assert truth["image_format"] == "mixed"
 
 
+def test_no_workers_asked_for_means_one_per_core(tmp_path):
+    out = tmp_path / "cohort"
+    done = run("--out", str(out), "--patients-per-site", "1", "--size", "64", "--workers", "0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(read_archive_table(out / "cohort.csv")) == 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
