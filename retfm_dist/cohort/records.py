@@ -5,7 +5,7 @@ is refused. Missing values are None.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -92,6 +92,11 @@ def clean_label(value: str | None) -> str | None:
         return None
     whole = _WHOLE.fullmatch(text)
     return whole[1] if whole else _TRUTH_VALUES.get(text.lower(), text)
+
+
+def clean_labels(values: Iterable[object]) -> frozenset[str | None]:
+    """Return values of a config in the spelling of `clean_label`: 1, 1.0 and true are the same."""
+    return frozenset(clean_label(str(value)) for value in values)
 
 
 def parse_text(value: str | None, *, where: str) -> str | None:

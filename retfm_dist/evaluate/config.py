@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from retfm_dist.cohort.records import clean_label
+from retfm_dist.cohort.records import clean_label, clean_labels
 from retfm_dist.config.schema import Fraction, Positive, Section
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -89,10 +89,7 @@ class LabelConfig(Section):
 
     @model_validator(mode="after")
     def _values_are_usable(self) -> Self:
-        positive, negative = (
-            {clean_label(str(value)) for value in values}
-            for values in (self.positive, self.negative)
-        )
+        positive, negative = clean_labels(self.positive), clean_labels(self.negative)
         if None in positive | negative:
             lost = [v for v in (*self.positive, *self.negative) if clean_label(str(v)) is None]
             raise ValueError(f"{lost} mean a missing value in a table; name the label otherwise")

@@ -1,13 +1,53 @@
-"""Counts of a task's samples, as JSON values without any identifier."""
+"""Description of an evaluation: config, versions, models, and counts without any identifier."""
 
+import platform
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retfm_dist.cohort.composition import GROUPINGS, MISSING, group_of, group_order
+from retfm_dist.config.load import config_hash, to_yaml
+from retfm_dist.durable import write_json, write_text
+from retfm_dist.evaluate.config import EvaluateConfig
+from retfm_dist.evaluate.encode.models import Model
 from retfm_dist.evaluate.samples import TaskSamples
 from retfm_dist.statistics.bootstrap import count_patients
+from retfm_dist.versions import software_versions
+
+_LIBRARIES = ("numpy", "pillow", "scikit-learn", "timm", "torch")
+
+
+def describe_evaluation(
+    new_dir: Path,
+    config: EvaluateConfig,
+    *,
+    models: Sequence[Model],
+    samples: Sequence[TaskSamples],
+) -> None:
+    """Write config.yaml, environment.json, models.json and samples.json.
+
+    Args:
+        new_dir: Where to.
+        config: The evaluation.
+        models: Its models.
+        samples: Usable samples of every task.
+    """
+    write_text(new_dir / "config.yaml", to_yaml(config))
+    write_json(new_dir / "models.json", [model.describe() for model in models])
+    write_json(new_dir / "samples.json", [describe_samples(task) for task in samples])
+    devices = {model.extractor.device.type for model in models}
+    write_json(
+        new_dir / "environment.json",
+        {
+            "config_hash": config_hash(config),
+            "device": "cuda" if "cuda" in devices else "cpu",
+            "python": platform.python_version(),
+            "versions": software_versions(*_LIBRARIES),
+        },
+    )
 
 
 def describe_samples(samples: TaskSamples) -> dict[str, Any]:

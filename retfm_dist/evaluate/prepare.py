@@ -53,9 +53,10 @@ def prepare_tasks(
         )
         for task in found:
             samples = drop_unusable(task, encoded, max_bad_ratio=table.max_bad_ratio)
+            patients = samples.patients()
             folds = split_folds(
                 samples.labels,
-                samples.patients(),
+                patients,
                 num_folds=config.folds,
                 seed=config.seed,
                 where=f"task {samples.task.id}",

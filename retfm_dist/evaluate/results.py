@@ -1,17 +1,12 @@
 """The output directory of an evaluation: what lies in it, and its replacement as a whole."""
 
-import platform
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from retfm_dist.config.load import config_hash, to_yaml
-from retfm_dist.durable import staged_directory, write_json, write_text
+from retfm_dist.durable import staged_directory
 from retfm_dist.errors import EvaluateError
-from retfm_dist.evaluate.config import EvaluateConfig
-from retfm_dist.evaluate.encode.models import Model
-from retfm_dist.versions import software_versions
 
 CACHE_NAME = "features"
 """Folder of the feature cache; see `encode.cache`."""
@@ -28,29 +23,6 @@ _RESULTS = (
     "report.md",
     "samples.json",
 )
-_LIBRARIES = ("numpy", "pillow", "scikit-learn", "timm", "torch")
-
-
-def describe_evaluation(new_dir: Path, config: EvaluateConfig, models: Sequence[Model]) -> None:
-    """Write config.yaml, environment.json and models.json.
-
-    Args:
-        new_dir: Where to.
-        config: The evaluation.
-        models: Its models.
-    """
-    write_text(new_dir / "config.yaml", to_yaml(config))
-    write_json(new_dir / "models.json", [model.describe() for model in models])
-    devices = {model.extractor.device.type for model in models}
-    write_json(
-        new_dir / "environment.json",
-        {
-            "config_hash": config_hash(config),
-            "device": "cuda" if "cuda" in devices else "cpu",
-            "python": platform.python_version(),
-            "versions": software_versions(*_LIBRARIES),
-        },
-    )
 
 
 def check_is_evaluation(out_dir: Path) -> None:
@@ -82,11 +54,7 @@ def new_results(out_dir: Path) -> Iterator[Path]:
     shutil.rmtree(out_dir / NEW_NAME, ignore_errors=True)
     with staged_directory(out_dir / NEW_NAME) as new_dir:
         yield new_dir
-    _replace(out_dir)
-
-
-def _replace(out_dir: Path) -> None:
-    """Put the new results in the place of the old ones; nothing old is left beside them."""
+    # Nothing old is left beside the new.
     for name in _RESULTS:
         path = out_dir / name
         if path.is_dir():

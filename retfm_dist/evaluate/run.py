@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from retfm_dist.cohort.pseudonym import load_salt
-from retfm_dist.durable import write_json
 from retfm_dist.evaluate.config import EvaluateConfig
-from retfm_dist.evaluate.describe import describe_samples
+from retfm_dist.evaluate.describe import describe_evaluation, describe_samples
 from retfm_dist.evaluate.encode.models import build_models
 from retfm_dist.evaluate.predict import predict_task
 from retfm_dist.evaluate.predictions import write_predictions
@@ -32,7 +31,6 @@ from retfm_dist.evaluate.report.examples import write_examples
 from retfm_dist.evaluate.report.render import render
 from retfm_dist.evaluate.results import (
     check_is_evaluation,
-    describe_evaluation,
     new_results,
 )
 from retfm_dist.evaluate.select import read_tasks
@@ -57,13 +55,13 @@ def run_evaluation(config: EvaluateConfig) -> Path:
     tasks = prepare_tasks(selected, models, config)
     protocols = build_protocols(config)
     with new_results(config.out) as new_dir:
-        describe_evaluation(new_dir, config, models)
-        write_json(new_dir / "samples.json", [describe_samples(task.samples) for task in tasks])
+        samples = [task.samples for task in tasks]
+        describe_evaluation(new_dir, config, models=models, samples=samples)
         for task in tasks:
             for predictions in predict_task(task, models=models, protocols=protocols, salt=salt):
                 write_predictions(new_dir, predictions)
         if config.report.pictures:
-            write_examples(new_dir, config, [task.samples for task in tasks])
+            write_examples(new_dir, config, samples)
         render(new_dir)
     return config.out / "report.html"
 

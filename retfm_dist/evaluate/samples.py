@@ -5,6 +5,7 @@ that is neither positive nor negative; image file missing; image unreadable; exa
 image. Copies that contradict each other in label or patient all leave.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,3 +80,21 @@ def check_classes(samples: TaskSamples) -> None:
             hint=f"compare the values of column {label.column} with label.positive "
             f"{list(label.positive)} and label.negative {list(label.negative)}",
         )
+
+
+def drop_copies(samples: TaskSamples, digests: Mapping[int, str]) -> TaskSamples:
+    """Keep the first of identical files; keep none where copies differ in label or patient.
+
+    A copy in another fold would let a protocol see its test images.
+    """
+    facts: dict[str, set[tuple[str, int]]] = {}
+    first: dict[str, int] = {}
+    for record, label in zip(samples.records, samples.labels, strict=True):
+        digest = digests[record.row]
+        facts.setdefault(digest, set()).add((record.patient_id, int(label)))
+        first.setdefault(digest, record.row)
+    kept = [
+        first[digests[record.row]] == record.row and len(facts[digests[record.row]]) == 1
+        for record in samples.records
+    ]
+    return samples.keep(np.array(kept, bool), reason="exact copy of another image")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from retfm_dist.cohort.columns import OPTIONAL_COLUMNS
-from retfm_dist.cohort.records import ImageRecord, clean_label
+from retfm_dist.cohort.records import ImageRecord, clean_label, clean_labels
 from retfm_dist.cohort.table import read_archive_table
 from retfm_dist.errors import EvaluateError
-from retfm_dist.evaluate.config import Cell, EvaluateConfig, TaskConfig
+from retfm_dist.evaluate.config import EvaluateConfig, TaskConfig
 from retfm_dist.evaluate.samples import TaskSamples, check_classes
 
 
@@ -38,17 +38,20 @@ def select_samples(records: Sequence[ImageRecord], task: TaskConfig, *, where: P
     Raises:
         EvaluateError: A column is not in the table, no row is left, or one class only.
     """
-    cells = [_cell(record, task.label.column, where=where, task=task) for record in records]
-    samples = TaskSamples(task, len(records), tuple(records), np.array(cells, object), ())
-    if task.filter:
-        column, values = task.filter.column, task.filter.values
-        kept = [_matches(_cell(r, column, where=where, task=task), values) for r in records]
-        samples = samples.keep(np.array(kept, bool), reason=f"{column} has another value")
-    column = task.label.column
+    column, chosen = task.label.column, task.filter
+    cells = [_cell(r, column, where=where, task=task) for r in records]
+    filter_cells = [_cell(r, chosen.column, where=where, task=task) for r in records if chosen]
+    labels = np.array([clean_label(cell) for cell in cells], object)
+    samples = TaskSamples(task, len(records), tuple(records), labels, ())
+    if chosen:
+        wanted = clean_labels(chosen.values)
+        kept = [cell is not None and clean_label(cell) in wanted for cell in filter_cells]
+        samples = samples.keep(np.array(kept, bool), reason=f"{chosen.column} has another value")
     kept = [cell is not None for cell in samples.labels]
     samples = samples.keep(np.array(kept, bool), reason=f"no {column}")
-    positive = np.array([_matches(cell, task.label.positive) for cell in samples.labels], bool)
-    negative = np.array([_matches(cell, task.label.negative) for cell in samples.labels], bool)
+    positives, negatives = clean_labels(task.label.positive), clean_labels(task.label.negative)
+    positive = np.array([cell in positives for cell in samples.labels], bool)
+    negative = np.array([cell in negatives for cell in samples.labels], bool)
     samples = replace(samples, labels=positive.astype(np.int64))
     reason = f"{column} is neither positive nor negative"
     samples = samples.keep(positive | negative, reason=reason)
@@ -64,8 +67,3 @@ def _cell(record: ImageRecord, column: str, *, where: Path, task: TaskConfig) ->
         value = getattr(record, column)
         return None if value is None else str(value)
     raise EvaluateError(f"no column {column}", where=f"{where}, task {task.id}")
-
-
-def _matches(cell: str | None, values: Sequence[Cell]) -> bool:
-    """Whether a cell is one of the values, in whatever spelling."""
-    return cell is not None and clean_label(cell) in {clean_label(str(value)) for value in values}

@@ -1,6 +1,6 @@
 """Which of the selected images can be used: present, readable, and not a copy of another."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import TableConfig
 from retfm_dist.evaluate.encode.features import EncodedImages
 from retfm_dist.evaluate.encode.photographs import Photograph
-from retfm_dist.evaluate.samples import TaskSamples, check_classes
+from retfm_dist.evaluate.samples import TaskSamples, check_classes, drop_copies
 
 _ROWS_SHOWN = 8
 
@@ -57,24 +57,6 @@ def drop_unusable(
     samples = drop_copies(samples, encoded.digests)
     check_classes(samples)
     return samples
-
-
-def drop_copies(samples: TaskSamples, digests: Mapping[int, str]) -> TaskSamples:
-    """Keep the first of identical files; keep none where copies differ in label or patient.
-
-    A copy in another fold would let a protocol see its test images.
-    """
-    facts: dict[str, set[tuple[str, int]]] = {}
-    first: dict[str, int] = {}
-    for record, label in zip(samples.records, samples.labels, strict=True):
-        digest = digests[record.row]
-        facts.setdefault(digest, set()).add((record.patient_id, int(label)))
-        first.setdefault(digest, record.row)
-    kept = [
-        first[digests[record.row]] == record.row and len(facts[digests[record.row]]) == 1
-        for record in samples.records
-    ]
-    return samples.keep(np.array(kept, bool), reason="exact copy of another image")
 
 
 def _check_bad(samples: TaskSamples, kept: NDArray, *, what: str, max_bad_ratio: float) -> None:

@@ -2,9 +2,8 @@ import pytest
 
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.encode.features import EncodedImages
-from retfm_dist.evaluate.usable import drop_copies, drop_missing, drop_unusable
-from tests.fakes.evaluation import write_table
-from tests.fakes.tables import COLUMNS, ROWS, flow, hashed, one_task, table
+from retfm_dist.evaluate.usable import drop_missing, drop_unusable
+from tests.fakes.tables import flow, hashed, one_task, table
 
 
 def test_missing_files_are_left_out_and_counted(archive):
@@ -34,28 +33,3 @@ def test_unreadable_images_are_left_out_and_counted(archive):
     assert ("image unreadable or without a field of view", 1) in flow(left)
     with pytest.raises(EvaluateError, match="images are unreadable: 1 of 4; got rows 2"):
         drop_unusable(samples, encoded, max_bad_ratio=0.2)
-
-
-def test_copies_are_left_out_and_contradicting_ones_altogether(archive):
-    (archive / "b.png").write_bytes(b"a.png")  # same patient, other label
-    (archive / "g.png").write_bytes(b"c.png")  # other patient, other label
-    samples = one_task(archive)
-    digests = hashed(samples, archive).digests
-    assert not drop_copies(samples, digests).records
-    write_table(archive / "table.csv", [*ROWS, ("h.png", "P5", "L", "here", "0", "", "")], COLUMNS)
-    (archive / "b.png").write_bytes(b"b.png")
-    (archive / "h.png").write_bytes(b"h.png")
-    (archive / "i.png").write_bytes(b"h.png")
-    write_table(
-        archive / "table.csv",
-        [
-            *ROWS,
-            ("h.png", "P5", "L", "here", "0", "", ""),
-            ("i.png", "P5", "L", "here", "0", "", ""),
-        ],
-        COLUMNS,
-    )
-    samples = one_task(archive)
-    left = drop_copies(samples, hashed(samples, archive).digests)
-    assert [record.image_path for record in left.records] == ["a.png", "b.png", "h.png"]
-    assert flow(left)[-1] == ("exact copy of another image", 3)
