@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from retfm_dist.statistics import bootstrap
 from retfm_dist.statistics.bootstrap import (
     PatientCounts,
     bootstrap_auroc,
@@ -109,3 +110,33 @@ def test_each_purpose_has_its_own_seed():
     seeds = {seed_for(0, "a", "auroc"), seed_for(0, "b", "auroc"), seed_for(1, "a", "auroc")}
     assert len(seeds) == 3
     assert seed_for(0, "a", "auroc") == seed_for(0, "a", "auroc")
+
+
+@pytest.mark.parametrize("compute", ["auroc", "sensitivity"])
+def test_resamples_are_weighed_a_few_at_a_time(monkeypatch, compute):
+    """The weights of all images in all resamples would fill the memory of a large data set."""
+    rng = np.random.default_rng(0)
+    labels, scores = np.tile([0, 1], 30), rng.normal(size=60)
+    patients = np.repeat(np.arange(30), 2)
+    draws = bootstrap.patient_resamples(labels, patients, num_resamples=50, seed=0)
+
+    def run():
+        if compute == "auroc":
+            return bootstrap.bootstrap_auroc(labels, scores, patients, draws)
+        return bootstrap.bootstrap_sensitivity(
+            labels, scores, patients, draws, false_positive_rates=np.linspace(0, 1, 5)
+        )
+
+    whole = run()
+    sizes = []
+    name = "weighted_auroc" if compute == "auroc" else "sensitivity_at"
+    original = getattr(bootstrap, name)
+    monkeypatch.setattr(
+        bootstrap,
+        name,
+        lambda a, b, weights, *c: (sizes.append(weights.size), original(a, b, weights, *c))[1],
+    )
+    monkeypatch.setattr(bootstrap, "_CHUNK_VALUES", 7 * 60)
+    assert np.array_equal(run(), whole)
+    assert len(sizes) == 8
+    assert max(sizes) <= 7 * 60
