@@ -1,4 +1,4 @@
-"""What all commands share at the terminal: exit codes, logging, progress bars.
+"""Terminal behavior shared by all commands: exit codes, logging, progress bars.
 
 Exit code 0 is success, 1 a failure with one clear message, 2 bad usage. A progress bar is drawn
 only when stderr is a terminal.

@@ -44,7 +44,7 @@ def sync_directory(path: Path) -> None:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Take the advisory lock of an open file without waiting; it goes with the process.
+    """Take the advisory lock of an open file without waiting; released when the process ends.
 
     A file system that knows no locks counts as locked, with a warning.
 
@@ -70,7 +70,7 @@ def try_lock(descriptor: int) -> bool:
 
 @contextmanager
 def open_atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary sibling of `path`; on success it replaces `path`, on failure it goes.
+    """Open a temporary file, which is moved to `path` on success and deleted on failure.
 
     Args:
         path: Final name; its directory is made if missing.

@@ -1,4 +1,4 @@
-"""The exceptions a user can cause, one small tree.
+"""Exceptions for mistakes that a user can make or fix.
 
 Every message says what is wrong, where, what was found, what was expected and what to do next,
 in one line. Commands print the message of a `RetfmError` and exit with code 1; any other
@@ -82,7 +82,7 @@ class CheckpointError(RetfmError):
 
 
 class DamagedCheckpointError(CheckpointError):
-    """A checkpoint whose files are proven not to be those that were written."""
+    """A checkpoint whose files do not match its manifest."""
 
 
 class TrainError(RetfmError):

@@ -28,7 +28,7 @@ _MAX_PARAM_CHARS = 500
 
 
 class Tracker(Protocol):
-    """Takes what is to be shown of a run."""
+    """Receives parameters and metrics of a run."""
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Record settings; those that the run has already stay as they are."""
@@ -44,7 +44,7 @@ class Tracker(Protocol):
 
 
 class NullTracker:
-    """Takes everything and keeps nothing."""
+    """Discards everything."""
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Do nothing."""
@@ -79,7 +79,7 @@ def open_tracker(
 
 
 class _MlflowTracker:
-    """Hands everything to a thread that talks to MLflow."""
+    """Sends everything to MLflow from a background thread."""
 
     def __init__(self, **target: Any) -> None:
         self._target = target
@@ -123,7 +123,7 @@ class _MlflowTracker:
 
 
 class _Session:
-    """The conversation with MLflow, in the tracker's own thread."""
+    """MLflow client of the tracker's background thread."""
 
     def __init__(
         self, *, uri: str | None, experiment: str, run_name: str, home: Path, id_path: Path
@@ -144,7 +144,7 @@ class _Session:
         self._last_step = self._find_last_step()
 
     def _find_run(self, id_path: Path) -> str | None:
-        """Return the id of the run to go on with, now marked as running."""
+        """Return the id of the run to continue, now marked as running."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -174,7 +174,7 @@ class _Session:
         return max((metric.step for history in histories for metric in history), default=-1)
 
     def take(self, kind: str, content: Any) -> None:
-        """Send one thing."""
+        """Send one queued item."""
         match kind:
             case "params":
                 self._send_params(content)

@@ -1,4 +1,4 @@
-"""Versions of installed software, for whatever is written to be repeated or explained later."""
+"""Versions of installed software, recorded with runs, exports and evaluations."""
 
 import importlib.metadata
 import sys

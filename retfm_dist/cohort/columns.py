@@ -1,4 +1,4 @@
-"""The columns of an archive table: the one list of their names, meanings and fate.
+"""The columns of an archive table: their names, meanings and handling.
 
     image_path patient_id                               required, private
     exam_id captured_on                                 optional, private

@@ -1,4 +1,4 @@
-"""Who is in a set: images and patients by age band, sex, ethnicity, device, eye and site."""
+"""Composition of a set: images and patients by age band, sex, ethnicity, device, eye and site."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

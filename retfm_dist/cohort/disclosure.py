@@ -1,4 +1,4 @@
-"""Counts that may be printed: groups so small that they could single somebody out are hidden."""
+"""Suppression of small groups in printed counts, so that nobody can be singled out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ SMALLEST_CELL = 10
 
 
 def hidden_cells(num_patients: Sequence[int]) -> list[bool]:
-    """Say which groups of a partition to hide, so that no small one can be worked out.
+    """Choose the groups to hide, so that no small one can be computed from the others.
 
     Beside the small groups, the next larger ones are hidden until at least two are, and together
     hold at least `SMALLEST_CELL`: the total minus the groups shown then tells none of them.
@@ -31,7 +31,7 @@ def hidden_cells(num_patients: Sequence[int]) -> list[bool]:
 
 
 def cell_text(count: int, *, is_hidden: bool) -> str:
-    """Return a count as text; a hidden one tells at most that it is small."""
+    """Return a count as text; a hidden one as "< 10" if it is small, else as "-"."""
     if is_hidden:
         return f"< {SMALLEST_CELL}" if count < SMALLEST_CELL else "-"
     return f"{count:,}"

@@ -83,7 +83,7 @@ def clean_text(value: str | None) -> str | None:
 
 
 def clean_label(value: str | None) -> str | None:
-    """Return a label in its one spelling: 1 for 1.0 and true, 0 for 0.0 and false.
+    """Return a label in canonical spelling: 1 for 1.0 and true, 0 for 0.0 and false.
 
     The same column comes as whole numbers, floats or booleans, depending on what wrote the table.
     """
@@ -95,7 +95,7 @@ def clean_label(value: str | None) -> str | None:
 
 
 def clean_labels(values: Iterable[object]) -> frozenset[str | None]:
-    """Return values of a config in the spelling of `clean_label`: 1, 1.0 and true are the same."""
+    """Return values of a config in canonical spelling: 1, 1.0 and true are the same."""
     return frozenset(clean_label(str(value)) for value in values)
 
 

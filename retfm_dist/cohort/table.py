@@ -171,7 +171,7 @@ def _parse_row(cells: Cells, labels: Sequence[str], *, path: Path, row: int) -> 
 
 
 def _parse_label(name: str, cells: Cells) -> str | None:
-    """Return a label in its one spelling, and a column kept by name as it is."""
+    """Return a label in canonical spelling; columns kept by name are not changed."""
     return clean_label(cells[name]) if name.startswith(LABEL_PREFIX) else clean_text(cells[name])
 
 

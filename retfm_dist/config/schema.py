@@ -1,4 +1,4 @@
-"""What a pre-training run is made of, section by section.
+"""Schema of a pre-training config, section by section.
 
 All sections are frozen and refuse unknown keys. Nothing that defines the experiment (data, model,
 learning rate, batch, length, seed) has a default: a YAML file states its run in full.
@@ -32,7 +32,7 @@ def _dir_may_be_left_out(schema: dict[str, Any]) -> None:
 
 
 class RunConfig(Section):
-    """Where a run lives and what it starts from."""
+    """Run directory, seed and initial weights."""
 
     model_config = ConfigDict(json_schema_extra=_dir_may_be_left_out)
 

@@ -13,7 +13,7 @@ _COMMENT_COLUMN = 48
 
 
 def show_config(path: Path, overrides: Sequence[str], schema: type[BaseModel]) -> str:
-    """Return a config as YAML, every value followed by where it comes from.
+    """Return a config as YAML with the source of every value as a comment.
 
     Args:
         path: YAML file.

@@ -1,4 +1,4 @@
-"""YAML without its surprises: the one module that imports yaml.
+"""Strict YAML reading and writing: the only module that imports yaml.
 
 PyYAML follows YAML 1.1, where `1e-4` is text, `no` is false, `12:30` is 750 and a repeated key
 silently wins. Here scalars follow the YAML 1.2 core schema (`1e-4` and `2E3` are numbers; only
@@ -33,7 +33,7 @@ class _StrictLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's class-level table
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a key that stands twice in one mapping."""
+        """Refuse duplicate keys in a mapping."""
         seen: dict[Any, int] = {}
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)

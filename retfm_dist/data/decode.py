@@ -66,7 +66,7 @@ class Backend(Protocol):
         ...
 
     def build_pipeline(self) -> Pipeline:
-        """Build a pipeline; again after a run has failed, which DALI takes for its end."""
+        """Build a pipeline; called again after a failed run, which ends a DALI pipeline."""
         ...
 
     def finish(self, output: Any, batch: EncodedBatch) -> Tensor:
@@ -79,7 +79,7 @@ class Backend(Protocol):
 
 
 class Decoder:
-    """Encoded batches in, pixels out.
+    """Decodes batches of JPEGs, one batch ahead of the consumer.
 
     Args:
         backend: What to run.
@@ -87,7 +87,7 @@ class Decoder:
     """
 
     def __init__(self, backend: Backend, *, timings: Timings) -> None:
-        """Build the pipeline, so that a machine that cannot decode says so at once."""
+        """Build the pipeline; fails at once on a machine that cannot decode."""
         self._backend = backend
         self._timings = timings
         self._pipeline = backend.build_pipeline()

@@ -1,4 +1,4 @@
-"""Which samples form each global batch.
+"""Sample order: which samples form each global batch.
 
 Every epoch is a new shuffle of the whole shard set, cut into global batches; the tail that does
 not fill one is left out, another tail each epoch. A batch is computed from its step alone: no
@@ -33,7 +33,7 @@ class SampleOrder:
     seed: int
 
     def __post_init__(self) -> None:
-        """Refuse a set that fills no batch."""
+        """Refuse a shard set smaller than one global batch."""
         if self.num_samples < self.global_batch_size:
             raise DataError(
                 "the shard set is smaller than one global batch",

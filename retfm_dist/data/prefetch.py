@@ -69,7 +69,7 @@ class Prefetcher(Generic[Item]):
             logger.warning("thread %s has not ended within %g s", self._thread.name, timeout_s)
 
     def _run(self) -> None:
-        """Fill the queue until the items end, fail, or nobody wants them any more."""
+        """Fill the queue until the items end or fail, or the prefetcher is closed."""
         error = None
         try:
             for item in self._items:
@@ -90,7 +90,7 @@ class Prefetcher(Generic[Item]):
             self._changed.notify_all()
 
     def _offer(self, item: Item) -> bool:
-        """Queue an item when there is room; False once the consumer has gone."""
+        """Queue an item when there is room; return False if the prefetcher was closed."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._ready) < self._depth or self._is_closed)
             if self._is_closed:

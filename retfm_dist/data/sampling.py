@@ -1,4 +1,4 @@
-"""Which samples one rank sees, and which images a resumed run must find again."""
+"""The samples of each rank, and the check of the images when a run is resumed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -69,7 +69,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", help="Output directory of an evaluation.")],
     as_json: AsJson = False,
 ) -> None:
-    """Compute metrics and report anew from the stored predictions."""
+    """Recompute metrics and report from the stored predictions."""
 
     def command() -> None:
         from retfm_dist.evaluate.report.render import render
@@ -118,7 +118,7 @@ def _table(*headings: str) -> Table:
 
 
 def _show_counts(facts: Mapping[str, Any]) -> None:
-    """Print what an evaluation would look at."""
+    """Print counts of images, patients and groups, and the models."""
     console = Console()
     counts = _table("task", "images", "positive", "patients", "positive", "left out")
     for task in facts["tasks"]:

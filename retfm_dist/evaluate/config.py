@@ -1,4 +1,4 @@
-"""What an evaluation is made of: models, tables, tasks, protocols.
+"""Schema of an evaluation config: models, tables, tasks, protocols.
 
 A file states it in full; only how it is computed (device, threads) has defaults. Relative paths
 are those of the folder the command runs in.
@@ -45,7 +45,7 @@ class RandomInitModelConfig(Section):
 
 
 class HandcraftedModelConfig(Section):
-    """Floor: simple statistics of color and texture, no learning."""
+    """Baseline: simple statistics of color and texture, no learning."""
 
     kind: Literal["handcrafted"]
     id: Id
@@ -99,7 +99,7 @@ class LabelConfig(Section):
 
 
 class TaskConfig(Section):
-    """One question asked of one table: positive or negative, image by image."""
+    """A binary classification task on the images of one table."""
 
     id: Id
     """Name in tables and files."""

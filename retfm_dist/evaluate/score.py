@@ -1,4 +1,4 @@
-"""From predictions to numbers: the same predictions give the same bytes of metrics.json."""
+"""Metrics of predictions; the same predictions give the same bytes of metrics.json."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,7 @@ _BAND_RATES = 101
 
 @dataclass(frozen=True)
 class Score:
-    """What one set of predictions is worth.
+    """AUROC of one set of predictions, with interval and sizes.
 
     Attributes:
         model: Id of the model.

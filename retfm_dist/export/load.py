@@ -4,6 +4,7 @@ Nothing is renamed, interpolated or left out silently: a tensor that is missing,
 another shape is an error that names it. No code in a file is ever run.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -22,7 +23,7 @@ from retfm_dist.export.architecture import (
     encoder_state,
 )
 from retfm_dist.weights.compare import describe_mismatch, shapes_of
-from retfm_dist.weights.read import WeightsFile, read_weights_file
+from retfm_dist.weights.read import WeightsFile, parse_weights, read_weights_bytes
 
 WEIGHTS_NAME = "model.safetensors"
 CONFIG_NAME = "config.json"
@@ -68,17 +69,12 @@ def load_encoder(path: Path, *, num_heads: int | None = None) -> LoadedEncoder:
             expected=WEIGHTS_NAME if path.is_dir() else "an export directory or a .pth file",
             hint="write one with python -m retfm_dist.export RUN_DIR --out EXPORT_DIR",
         )
-    digests = _read_digests(path, (WEIGHTS_NAME, CONFIG_NAME)) if path.is_dir() else {}
-    if digests:
+    data = read_weights_bytes(weights_path)
+    if path.is_dir():
+        digests = _read_digests(path, (WEIGHTS_NAME, CONFIG_NAME))
+        _check_digest(weights_path, hashlib.sha256(data).hexdigest(), digests[WEIGHTS_NAME])
         _check_digest(path / CONFIG_NAME, sha256_file(path / CONFIG_NAME), digests[CONFIG_NAME])
-    try:
-        weights = read_weights_file(weights_path)
-    except ValueError:
-        if digests:  # Damage that the digest tells of is said in those words.
-            _check_digest(weights_path, sha256_file(weights_path), digests[WEIGHTS_NAME])
-        raise
-    if digests:
-        _check_digest(weights_path, weights.sha256, digests[WEIGHTS_NAME])
+    weights = parse_weights(data, weights_path)
     state = {name: tensor.float() for name, tensor in encoder_state(weights.tensors).items()}
     if path.is_dir():
         architecture = _read_config(path, num_heads=num_heads)

@@ -162,7 +162,7 @@ def _choose_checkpoint(run: RunDir, step: int | None) -> Path:
 
 
 def _read_cohort(run: RunDir, state: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the composition that the run noted of the very images it was trained on."""
+    """Return the composition of the training images, if the run recorded it for this set."""
     try:
         cohort = json.loads(run.cohort_path.read_text(encoding="utf-8"))
         trained_on, composition = cohort["dataset_fingerprint"], cohort["composition"]
@@ -205,7 +205,7 @@ def _open_to_readers(directory: Path) -> None:
 
 
 def data_fingerprint(state: Mapping[str, Any]) -> str | None:
-    """Return the fingerprint of the shard set that a checkpoint's state names, if it does."""
+    """Return the shard set's fingerprint from a checkpoint's state; None if absent."""
     return state.get("data", {}).get("dataset_fingerprint")
 
 

@@ -1,4 +1,4 @@
-"""Fit a circle to boundary points of which many may belong to something else.
+"""Robust fit of a circle to boundary points with many outliers.
 
 Pure numpy, no randomness: candidate circles run through triples of points spread around the
 outline, the one that most points support is refined by least squares on its supporters.

@@ -1,4 +1,4 @@
-"""Fixed position tables: where on the image a patch lies, as sines and cosines."""
+"""Fixed 2-D sine-cosine position embeddings."""
 
 import torch
 from jaxtyping import Float, Float64

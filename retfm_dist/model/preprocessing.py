@@ -1,4 +1,4 @@
-"""From stored pixels to what the network sees; owns the constants that exports repeat."""
+"""Pixel normalization; defines the constants that exports repeat."""
 
 import torch
 from jaxtyping import Float, UInt8

@@ -1,4 +1,4 @@
-"""Pictures of what a masked autoencoder sees, for people to judge by eye.
+"""Reconstruction pictures for visual inspection.
 
 original | removed patches gray | reconstruction, with the kept patches pasted in
 """

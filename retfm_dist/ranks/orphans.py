@@ -57,7 +57,7 @@ def find_ancestors() -> Ancestors:
 
 
 def lost_ancestor(ancestors: Ancestors) -> int | None:
-    """Return the process id of an ancestor that has gone, or None.
+    """Return the process id of an ancestor that has exited, or None.
 
     A process whose parent has ended gets another one, so ids that are used again do no harm.
     """

@@ -1,4 +1,4 @@
-"""Random numbers that belong to a sample, not to a process.
+"""Counter-based random numbers keyed by sample, independent of processes.
 
 Every number is a pure function of (seed, epoch, sample uid, purpose): no generator state exists,
 so neither the number of ranks nor the batch size nor a restart can change what is drawn.

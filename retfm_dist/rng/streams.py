@@ -1,4 +1,4 @@
-"""What the Philox counters mean: one stream of words per (seed, epoch, sample, purpose).
+"""Layout of the Philox counters: one stream of words per (seed, epoch, sample, purpose).
 
     key      seed low word, seed high word
     counter  uid low word, uid high word, epoch, stream << 24 | block

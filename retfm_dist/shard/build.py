@@ -85,7 +85,7 @@ class BuildOptions:
 
 @dataclass(frozen=True)
 class BuildSummary:
-    """What came of a build.
+    """Totals of a build.
 
     Attributes:
         num_records: Rows of the table.
@@ -125,7 +125,7 @@ class Reject:
 
 @dataclass(frozen=True)
 class _Packing:
-    """What the packing pass leaves besides the spool."""
+    """Result of the packing pass, besides the spool."""
 
     records: Sequence[ImageRecord]
     rejects: Sequence[Reject]
@@ -234,13 +234,13 @@ def _pack_all(records: Sequence[ImageRecord], options: BuildOptions, spool: Spoo
 
 
 def _duplicate(first: ImageRecord, record: ImageRecord) -> Rejection:
-    """Word the rejection of content that an earlier row had."""
+    """Return the rejection of content that an earlier row had."""
     whose = "" if first.patient_id == record.patient_id else ", of another patient"
     return Rejection("duplicate", f"same content as row {first.row}{whose}")
 
 
 def _check_rejects(packing: _Packing, options: BuildOptions, out_dir: Path) -> None:
-    """Log what was left out; give up, with the list beside the output, where it is too much."""
+    """Log rejected images; raise if there are too many, with their list beside the output."""
     counts = Counter(reject.stage for reject in packing.rejects)
     if counts["duplicate"]:
         logger.warning("%d images left out as duplicates of others", counts.pop("duplicate"))

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a shard set consists of, and the mark that it is complete.
+"""`manifest.json`: contents of a shard set, and the marker that it is complete.
 
 It is written last and holds the size and sha256 of every other file, the build parameters and a
 fingerprint over all of that. The file is canonical JSON: any other rendering of the same values

@@ -1,4 +1,4 @@
-"""What a shard set knows of one image, and how that is rendered for the tar and the table."""
+"""Metadata of one sample, rendered as JSON sidecar and as table row."""
 
 import json
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ class Sample:
 
 
 def make_sample(record: ImageRecord, packed: PackedImage, *, subject_id: str) -> Sample:
-    """Join a table's row, without what identifies, with what packing its image found out."""
+    """Combine a table row, without identifiers, with the result of packing its image."""
     known = {column.name: getattr(record, column.name) for column in PACKED_COLUMNS}
     if record.age is not None:
         known["age"] = min(record.age, float(MAX_AGE_YEARS))

@@ -1,4 +1,4 @@
-"""Packed images on their way from table order to shuffled order.
+"""Temporary storage of packed images between table order and shuffled order.
 
 The order of a set depends on the content of all its files, which is known only once each has
 been read. Reading an archive twice costs far more than writing the small JPEGs twice, so they
@@ -80,7 +80,7 @@ class Spool:
         return sorted(self._entries)
 
     def read(self, entry: SpoolEntry) -> tuple[Sample, bytes]:
-        """Read a packed image back; those that sort into earlier files are gone afterwards."""
+        """Read a packed image back; files that sort before it are deleted."""
         while self._oldest < entry.bucket:
             self._drop(self._oldest)
             self._oldest += 1

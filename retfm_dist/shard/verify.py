@@ -37,7 +37,7 @@ _NUM_SHOWN = 5
 
 @dataclass(frozen=True)
 class VerifySummary:
-    """What was found to be in order.
+    """Totals of what was checked.
 
     Attributes:
         num_shards: Tars checked.

@@ -1,4 +1,4 @@
-"""Uncertainty from resampling patients, not images: two eyes of a patient are not independent.
+"""Patient-level bootstrap, because two eyes of a patient are not independent.
 
 Source: Davison and Hinkley 1997, Bootstrap Methods and their Application (stratified and cluster
 resampling, percentile interval); for eyes Ying et al. 2021, PMC8586066.
@@ -81,7 +81,7 @@ def code_patients(subject_ids: NDArray) -> NDArray:
 
 
 def seed_for(seed: int, *names: str) -> int:
-    """Return a seed of its own for each purpose, so that adding a task changes no other one."""
+    """Derive one seed per purpose, so that adding a task does not change the others."""
     digest = hashlib.sha256("/".join([str(seed), *names]).encode()).digest()
     return int.from_bytes(digest[:8], "little")
 

@@ -1,4 +1,4 @@
-"""Sample the patients of a site: who they are, how they are photographed, what ails which eye.
+"""Sample the patients of a site: demographics, camera, and the diseases of each eye.
 
 Disease follows the liability model: an eye is diseased where a normal number, correlated between
 the two eyes of a patient, exceeds the threshold of the site's prevalence. Given the site, labels
@@ -54,7 +54,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What ails one eye.
+    """Diseases of one eye.
 
     Attributes:
         labels: 0 or 1 for each of `LABELS`.

@@ -51,7 +51,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class CohortSpec:
-    """All that a cohort follows from.
+    """Parameters of a cohort.
 
     Attributes:
         num_patients_per_site: Patients of each of the two sites; each gives two pictures.

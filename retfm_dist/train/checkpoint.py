@@ -88,7 +88,7 @@ def write_checkpoint(
     moments: Mapping[str, Mapping[str, torch.Tensor]],
     state: Mapping[str, Any],
 ) -> None:
-    """Write a checkpoint that is there in full or not at all.
+    """Write a checkpoint atomically.
 
     Args:
         directory: Final place; must not exist.

@@ -85,7 +85,7 @@ class Loader(Protocol):
         ...
 
     def cohort(self) -> dict[str, Any] | None:
-        """Return who is in the images, JSON values; None where the shard set does not say."""
+        """Return the composition of the images, JSON values; None where the set has none."""
         ...
 
     def batches(self, start_step: int, end_step: int) -> Iterator[Batch]:

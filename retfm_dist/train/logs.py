@@ -1,4 +1,4 @@
-"""The line-by-line logs of a run, cut back to where training continues."""
+"""Trimming of a run's line-by-line logs to the step that training resumes from."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is measured over a log interval, and the file it goes to.
+"""Metrics of a log interval, and the file that they are appended to.
 
 {"step": 40, "epoch": 1.25, "images_seen": 1280, "train/loss": 0.91, "train/lr": 0.0012,
  "perf/images_per_s": 31.2, "perf/data_wait_ratio": 0.04, "perf/peak_memory_gib": 1.9}

@@ -1,19 +1,15 @@
-"""Model FLOP utilization: what share of the hardware's peak the model's products make up.
+"""Model FLOP utilization: the model's FLOP/s as a share of the hardware's peak.
 
 Source: Chowdhery et al. 2022, arXiv:2204.02311, appendix B.
 """
 
 # Dense bf16 peak of tensor cores, FLOP/s, by the start of the device's name; the first match
-# counts. Source: NVIDIA's datasheets of each product, figures without sparsity.
+# counts. Source: NVIDIA's datasheets of A100, H100 (SXM and PCIe) and H200, without sparsity.
 _BF16_PEAKS = (
     ("NVIDIA A100", 312e12),
     ("NVIDIA H100 PCIe", 756e12),
-    ("NVIDIA H100 NVL", 835e12),
-    ("NVIDIA H100", 989.4e12),
-    ("NVIDIA H200", 989.4e12),
-    ("NVIDIA A10G", 70e12),
-    ("NVIDIA A10", 125e12),
-    ("NVIDIA L40S", 362e12),
+    ("NVIDIA H100", 989e12),
+    ("NVIDIA H200", 989e12),
 )
 
 

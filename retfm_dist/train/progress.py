@@ -47,7 +47,7 @@ def open_progress(
 
 
 class _Silence:
-    """The other ranks."""
+    """Progress off the main rank: shows nothing."""
 
     def advance(self, step: int) -> None:
         pass

@@ -74,6 +74,6 @@ def first_inputs(
 
 
 def write_png(path: Path, picture: NDArray[np.uint8]) -> None:
-    """Write a picture [H, W, 3] as PNG, whole or not at all."""
+    """Write a picture [H, W, 3] as PNG, atomically."""
     with open_atomic(path) as file:
         Image.fromarray(picture).save(file, format="PNG")

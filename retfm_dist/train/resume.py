@@ -83,12 +83,12 @@ def _has_gone_on_from(run_dir: RunDir, explicit: Path) -> bool:
 
 
 def _identity(checkpoint: Path) -> dict[str, str]:
-    """Return what tells a checkpoint from any other, wherever it lies."""
+    """Return what identifies a checkpoint, independent of its path."""
     return {"manifest_sha256": sha256_file(checkpoint / MANIFEST)}
 
 
 def _check_not_ahead(run_dir: RunDir, explicit: Path) -> None:
-    """Refuse to train a second time what the run directory has beyond the chosen checkpoint."""
+    """Refuse a checkpoint older than the newest one of the run directory."""
     step = read_state(explicit)["step"]
     ahead = [
         d for d in list_checkpoints(run_dir.path) if d.name > run_dir.checkpoint_dir(step).name

@@ -1,4 +1,4 @@
-"""What a run is made of once it has started, on one rank."""
+"""A run that has started, on one rank."""
 
 from dataclasses import dataclass
 

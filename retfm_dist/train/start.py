@@ -1,4 +1,4 @@
-"""The start of training: one writer, where to start from, and what the run directory is told."""
+"""Start of training: lock the run directory, choose where to start, describe the run."""
 
 import contextlib
 import logging

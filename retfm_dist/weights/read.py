@@ -51,10 +51,19 @@ class WeightsFile:
 
 
 def read_weights_file(path: Path) -> WeightsFile:
-    """Read a weights file.
+    """Read and parse a weights file.
 
     Raises:
         ModelError: The file is missing, cannot be read, or holds something other than tensors.
+    """
+    return parse_weights(read_weights_bytes(path), path)
+
+
+def read_weights_bytes(path: Path) -> bytes:
+    """Read the bytes of a weights file.
+
+    Raises:
+        ModelError: The file is missing or cannot be read.
     """
     if not path.is_file():
         raise ModelError(
@@ -63,38 +72,25 @@ def read_weights_file(path: Path) -> WeightsFile:
             hint="check the path; run.init_from=null starts from random weights",
         )
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ModelError("cannot read the weights", where=path, got=error.strerror) from error
+
+
+def parse_weights(data: bytes, path: Path) -> WeightsFile:
+    """Parse the bytes of a weights file.
+
+    Args:
+        data: The whole file.
+        path: Its name, which says the format and is used in messages.
+
+    Raises:
+        ModelError: The bytes hold something other than tensors, or are damaged.
+    """
     _refuse_text(data, path)
-    parse = _parse_safetensors if path.suffix == ".safetensors" else _parse_pickle
-    tensors, num_heads = parse(data, path)
-    return WeightsFile(tensors, hashlib.sha256(data).hexdigest(), num_heads)
-
-
-def _parse_safetensors(data: bytes, path: Path) -> tuple[dict[str, torch.Tensor], int | None]:
     try:
-        tensors = safetensors.torch.load(data)
-    except (SafetensorError, RuntimeError, ValueError) as error:
-        raise ModelError(
-            "cannot read the weights",
-            where=path,
-            got=_first_line(error),
-            expected="a .safetensors file",
-            hint="download or copy it again",
-        ) from error
-    header_bytes = int.from_bytes(data[:8], "little")
-    metadata = json.loads(data[8 : 8 + header_bytes]).get("__metadata__", {})
-    heads = metadata.get(NUM_HEADS_KEY, "")
-    return tensors, int(heads) if heads.isdecimal() else None
-
-
-def _parse_pickle(data: bytes, path: Path) -> tuple[dict[str, torch.Tensor], int | None]:
-    try:
-        # Training scripts of MAE and RETFound store their arguments beside the weights.
-        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols, which the error below covers
-            content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        parse = _parse_safetensors if path.suffix == ".safetensors" else _parse_pickle
+        tensors, num_heads = parse(data)
     except pickle.UnpicklingError as error:
         # torch's own message advises weights_only=False, which would run whatever is in the file.
         raise ModelError(
@@ -103,15 +99,14 @@ def _parse_pickle(data: bytes, path: Path) -> tuple[dict[str, torch.Tensor], int
             expected="a state dict saved by torch.save",
             hint="save it again as {'model': model.state_dict()}; code in a pickle is never run",
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (SafetensorError, RuntimeError, EOFError, ValueError, LookupError, TypeError) as error:
         raise ModelError(
             "cannot read the weights",
             where=path,
             got=_first_line(error),
-            expected="a file written by torch.save",
+            expected="a .safetensors file, or a .pth file written by torch.save",
             hint="download or copy it again",
         ) from error
-    tensors = content.get("model", content) if isinstance(content, Mapping) else None
     if not isinstance(tensors, Mapping) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor)
         for name, tensor in tensors.items()
@@ -119,20 +114,38 @@ def _parse_pickle(data: bytes, path: Path) -> tuple[dict[str, torch.Tensor], int
         raise ModelError(
             "no state dict in this file", where=path, expected='tensors by name, or under "model"'
         )
-    return dict(tensors), _stated_heads(content)
+    return WeightsFile(dict(tensors), hashlib.sha256(data).hexdigest(), num_heads)
+
+
+def _parse_safetensors(data: bytes) -> tuple[object, int | None]:
+    tensors = safetensors.torch.load(data)
+    header_bytes = int.from_bytes(data[:8], "little")
+    metadata = json.loads(data[8 : 8 + header_bytes]).get("__metadata__", {})
+    heads = metadata.get(NUM_HEADS_KEY, "")
+    return tensors, (int(heads) or None) if heads.isdecimal() else None
+
+
+def _parse_pickle(data: bytes) -> tuple[object, int | None]:
+    # Training scripts of MAE and RETFound store their arguments beside the weights.
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pickle protocols, which become an error anyway
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    if not isinstance(content, Mapping):
+        return None, None
+    return content.get("model", content), _stated_heads(content)
 
 
 def _stated_heads(content: Mapping[str, Any]) -> int | None:
     """Return the number of heads that a checkpoint states beside its tensors, if it does."""
     heads = content.get(NUM_HEADS_KEY)
-    if isinstance(heads, int):
+    if isinstance(heads, int) and heads > 0:
         return heads
     constructor = getattr(content.get("args"), "model", None)
     return _HEADS_OF_CONSTRUCTOR.get(constructor) if isinstance(constructor, str) else None
 
 
 def _refuse_text(data: bytes, path: Path) -> None:
-    """Refuse what is downloaded in place of weights: a pointer, a web page, nothing.
+    """Refuse what a failed download leaves: a Git LFS pointer, a web page, an empty file.
 
     Raises:
         ModelError: See above.

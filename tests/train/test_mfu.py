@@ -7,11 +7,10 @@ from retfm_dist.train.mfu import bf16_peak, utilization
     ("name", "peak"),
     [
         ("NVIDIA A100-SXM4-80GB", 312e12),
-        ("NVIDIA H100 80GB HBM3", 989.4e12),
+        ("NVIDIA H100 80GB HBM3", 989e12),
         ("NVIDIA H100 PCIe", 756e12),
-        ("NVIDIA H200", 989.4e12),
-        ("NVIDIA A10G", 70e12),
-        ("NVIDIA A10", 125e12),
+        ("NVIDIA H200", 989e12),
+        ("NVIDIA A10G", None),  # not listed, so no figure is shown
         ("Tesla V100-SXM2-16GB", None),  # has no bf16
         ("cpu", None),
     ],

@@ -19,6 +19,7 @@ WEIGHTS = {"a": torch.arange(3.0), "b": torch.ones(2, 2)}
         ("x.pth", WEIGHTS, None),
         ("x.pth", {"model": WEIGHTS}, None),
         ("x.pth", {"model": WEIGHTS, "num_heads": 3}, 3),
+        ("x.pth", {"model": WEIGHTS, "num_heads": 0}, None),
         ("x.pth", {"model": WEIGHTS, "args": argparse.Namespace(model="mae_vit_large_patch16")}, 16),
         ("x.pth", {"model": WEIGHTS, "args": argparse.Namespace(model="something_else")}, None),
         ("x.pth", {"model": WEIGHTS, "args": argparse.Namespace(lr=1)}, None),
@@ -34,7 +35,13 @@ def test_published_forms_are_read_with_the_heads_they_state(tmp_path, name, cont
 
 
 @pytest.mark.parametrize(
-    ("metadata", "num_heads"), [(None, None), ({"num_heads": "12"}, 12), ({"num_heads": "?"}, None)]
+    ("metadata", "num_heads"),
+    [
+        (None, None),
+        ({"num_heads": "12"}, 12),
+        ({"num_heads": "0"}, None),
+        ({"num_heads": "?"}, None),
+    ],
 )
 def test_safetensors_state_heads_in_their_metadata(tmp_path, metadata, num_heads):
     save_file(WEIGHTS, tmp_path / "x.safetensors", metadata=metadata)

@@ -1,4 +1,4 @@
-"""Features on disk, kept under a name made of all that they depend on.
+"""Feature cache on disk, keyed by everything that the features depend on.
 
     features/KEY/SEGMENT.safetensors    "features" [n, D] float32; metadata: images, bad
 
@@ -42,7 +42,7 @@ class FeatureCache:
     """
 
     def __init__(self, cache_dir: Path, model: Model) -> None:
-        """Read every segment of the model; a damaged one is removed and will be computed anew."""
+        """Read every segment of the model; a damaged one is removed and recomputed."""
         self._directory = cache_dir / cache_key(model)
         self.features: dict[str, NDArray[np.float32]] = {}
         self.bad: dict[str, str] = {}

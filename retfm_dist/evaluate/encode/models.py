@@ -19,7 +19,7 @@ from retfm_dist.evaluate.config import (
 )
 from retfm_dist.evaluate.encode import handcrafted
 from retfm_dist.export.architecture import Architecture, Preprocessing, build_encoder, encoder_state
-from retfm_dist.export.load import PROVENANCE_NAME, LoadedEncoder, load_encoder
+from retfm_dist.export.load import PROVENANCE_NAME, WEIGHTS_NAME, LoadedEncoder, load_encoder
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
 
 
@@ -60,7 +60,7 @@ class Model:
     extractor: FeatureExtractor
 
     def describe(self) -> dict[str, Any]:
-        """Return what the report says about the model, JSON values."""
+        """Return the model's entry in models.json."""
         return {"id": self.id, "kind": self.kind, "identity": self.identity, **self.facts}
 
 
@@ -189,7 +189,7 @@ def _export_model(config: ExportModelConfig, loaded: LoadedEncoder, device: torc
         identity=_identity(loaded.weights_sha256, architecture, asdict(loaded.preprocessing)),
         facts={
             "architecture": architecture,
-            "weights": "model.safetensors" if config.path.is_dir() else config.path.name,
+            "weights": WEIGHTS_NAME if config.path.is_dir() else config.path.name,
             "weights_sha256": loaded.weights_sha256,
             **_read_provenance(config.path),
         },

@@ -29,7 +29,7 @@ def draw_eye(
     Args:
         patient: Whose eye.
         eye: Which.
-        diagnosis: What ails it.
+        diagnosis: Diseases of the eye.
         size_px: Height of the picture; the camera's format gives the width.
         visibility: How much a disease shows, in [0, 1].
 

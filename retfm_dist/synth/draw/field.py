@@ -117,7 +117,7 @@ def build_field(layout: Layout, *, size_px: int, aspect_ratio: float) -> Field:
 
 @functools.lru_cache(maxsize=8)
 def mirror_field(field: Field) -> Field:
-    """Return the field with x growing to the left; its mask stays, for the camera has no eye."""
+    """Return the field with x growing to the left; the camera's mask is not mirrored."""
     coarse = replace(field.coarse, x=-field.coarse.x)
     return replace(field, x=-field.x, x_sign=-1, coarse=coarse)
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SavedState:
-    """What a checkpoint gives back to the engine.
+    """Engine state restored from a checkpoint.
 
     Attributes:
         weights: Name -> full fp32 tensor, frozen tables included.
@@ -140,7 +140,7 @@ class Engine:
         return self._engine.was_step_applied()
 
     def _gradients_are_finite(self) -> bool:
-        """Whether every gradient is finite; ZeRO checks its own, stage 0 has nobody to do it."""
+        """Whether every gradient is finite; for stage 0, since ZeRO checks its own."""
         gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
         return bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
 
@@ -168,7 +168,7 @@ class Engine:
         return self._partitions.num_updates()
 
     def close(self) -> None:
-        """Let go of DeepSpeed's hooks and buffers; the engine cannot be used afterwards."""
+        """Release DeepSpeed's hooks and buffers; the engine cannot be used afterwards."""
         self._engine.destroy()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def import_deepspeed() -> Any:
-    """Import DeepSpeed without what it would import, compile or print in passing."""
+    """Import DeepSpeed without its side effects: importing mlflow, compiling operators."""
     # Its autotuner, which is of no use here, would import mlflow: three seconds on every rank.
     # An entry of None makes that import fail, which the autotuner allows for.
     is_hidden = "mlflow" not in sys.modules

@@ -1,4 +1,4 @@
-"""Where this rank keeps its piece of each parameter's fp32 weights and Adam moments.
+"""Location of this rank's piece of each parameter's fp32 weights and Adam moments.
 
 ZeRO flattens parameters into long tensors and gives each rank a stretch of them; a parameter may
 lie on several ranks, begin in the middle of one and end in another. A `Piece` says which elements

@@ -48,7 +48,7 @@ def start_ranks(ranks: Ranks) -> torch.device:
 
 
 def stop_ranks() -> None:
-    """Leave the process group; the end of a process that has nothing more to say to others."""
+    """Leave the process group, at the end of the process."""
     if has_group():
         # DeepSpeed's own function, since it keeps references to the group.
         import_deepspeed().comm.destroy_process_group()

@@ -25,8 +25,8 @@ def test_a_weights_file_is_read_once_for_the_model_and_its_control(root, monkeyp
         taken.append(path)
         return original(path)
 
-    original = read.read_weights_file
-    monkeypatch.setattr("retfm_dist.export.load.read_weights_file", count)
+    original = read.read_weights_bytes
+    monkeypatch.setattr("retfm_dist.export.load.read_weights_bytes", count)
     models = build_models(checked(evaluation(root, compute={"device": "cpu"})))
     assert [model.kind for model in models] == ["export", "random_init", "handcrafted"]
     assert taken == [root / "export" / "model.safetensors"]
