@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from retfm_dist.config.json_schema import json_schema
 from retfm_dist.config.load import check_config, load_config
-from retfm_dist.config.schema import ModelConfig, PretrainConfig
+from retfm_dist.config.schema import ModelConfig
 from retfm_dist.config.yaml_text import parse_yaml
 from retfm_dist.errors import ConfigError
+from tests.fakes.runs import TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PRETRAIN = sorted(path for path in CONFIGS.glob("*.yaml") if not path.name.startswith("eval_"))
@@ -65,18 +65,6 @@ def test_the_large_config_holds_the_published_recipe():
     assert config.model.norm_pix_loss
 
 
-def test_the_editor_schema_is_current():
-    stored = (CONFIGS / "pretrain.schema.json").read_text()
-    assert stored == json_schema(PretrainConfig), "run `make schema`"
-
-
-MODEL = {
-    "img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3,
-    "decoder_embed_dim": 16, "decoder_depth": 2, "decoder_num_heads": 2, "mask_ratio": 0.75,
-    "norm_pix_loss": True,
-}  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -94,7 +82,7 @@ MODEL = {
 )
 def test_contradicting_dimensions_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
-        check_config({**MODEL, **changes}, ModelConfig, where="model")
+        check_config({**TINY, **changes}, ModelConfig, where="model")
 
 
 @pytest.mark.parametrize(
@@ -104,7 +92,7 @@ def test_contradicting_dimensions_are_refused(changes, message):
 )  # fmt: skip
 def test_kept_counts_are_the_published_ones(img_size, patch_size, mask_ratio, kept):
     sizes = {"img_size": img_size, "patch_size": patch_size, "mask_ratio": mask_ratio}
-    assert ModelConfig(**{**MODEL, **sizes}).num_kept == kept
+    assert ModelConfig(**{**TINY, **sizes}).num_kept == kept
 
 
 def test_a_batch_that_does_not_divide_among_the_ranks_is_refused():

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from retfm_dist.config.folder import config_dir
-from retfm_dist.config.load import load_config
+from retfm_dist.config.load import check_config, load_config, read_config
 from retfm_dist.config.schema import PretrainConfig
 from retfm_dist.config.show import show_config
 from retfm_dist.config.yaml_text import parse_yaml

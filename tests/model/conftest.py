@@ -3,25 +3,15 @@ import torch
 
 from retfm_dist.config.schema import ModelConfig
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
+from tests.fakes.runs import TINY
 
-TINY = {
-    "img_size": 32,
-    "patch_size": 8,
-    "embed_dim": 24,
-    "depth": 2,
-    "num_heads": 3,
-    "decoder_embed_dim": 16,
-    "decoder_depth": 2,
-    "decoder_num_heads": 2,
-    "mask_ratio": 0.75,
-    "norm_pix_loss": True,
-}
+DEEPER = {**TINY, "decoder_depth": 2}
 
 
 @pytest.fixture
 def tiny():
     """A model of 16 patches that does everything a large one does."""
-    return ModelConfig(**TINY)
+    return ModelConfig(**DEEPER)
 
 
 @pytest.fixture
@@ -29,7 +19,7 @@ def build():
     """Return a function that builds a tiny model with other arguments as given."""
 
     def build_model(*, seed=0, **changes):
-        model = MaskedAutoencoder(ModelConfig(**{**TINY, **changes}))
+        model = MaskedAutoencoder(ModelConfig(**{**DEEPER, **changes}))
         init_weights(model, seed)
         return model
 
