@@ -14,7 +14,7 @@ from retfm_dist.image.field_of_view import FieldOfView
 def crop_field_of_view(image: Image.Image, field: FieldOfView) -> Image.Image:
     """Black out everything outside the circle, crop its box, pad it to a square with black.
 
-    What the camera burnt into the corners (names, dates) goes with it.
+    Text that the camera burnt into the corners (names, dates) is removed with them.
 
     Args:
         image: RGB photograph.
@@ -41,27 +41,24 @@ def crop_field_of_view(image: Image.Image, field: FieldOfView) -> Image.Image:
 def shrink(image: Image.Image, size: int) -> Image.Image:
     """Scale a square down to `size` pixels a side; a smaller one stays as it is.
 
-    Lanczos over the whole source area (Pillow widens the kernel with the scale, so nothing
-    aliases) keeps thin vessels sharper than area averaging. `reducing_gap` averages blocks of a
-    large image first, as long as twice the target size remains: 2.5 times faster on a
-    9-megapixel photograph, and no pixel moves by more than 4 of 255 (0.16 on average).
-
     Args:
         image: RGB square.
         size: Side of the result, px.
     """
     if image.width <= size:
         return image
+    # Lanczos over the whole source area (Pillow widens the kernel with the scale, so nothing
+    # aliases) keeps thin vessels sharper than area averaging. reducing_gap averages blocks of a
+    # large image first, as long as twice the target size remains: 2.5 times faster on a
+    # 9-megapixel photograph, and no pixel moves by more than 4 of 255 (0.16 on average).
     return image.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
 def _blacken_outside(
     pixels: np.ndarray, *, center_y: float, center_x: float, radius: float
 ) -> None:
-    """Set the pixels whose center lies outside the circle to zero, in place.
-
-    Row by row, because a full distance map of a 9-megapixel image costs ten times as much.
-    """
+    """Set the pixels whose center lies outside the circle to zero, in place."""
+    # Row by row: a full distance map of a 9-megapixel image costs ten times as much.
     for row, line in enumerate(pixels):
         squared = radius**2 - (row + 0.5 - center_y) ** 2
         half_chord = math.sqrt(max(squared, 0.0))

@@ -11,14 +11,13 @@ _HASH_SIDE = 16
 def encode_jpeg(image: Image.Image, *, quality: int) -> bytes:
     """Encode as baseline JPEG, 4:2:0, without EXIF, ICC profile or comment.
 
-    Baseline with 4:2:0 is what hardware decoders take.
-
     Args:
         image: RGB image.
         quality: libjpeg quality, 1 to 100.
     """
     bare = Image.fromarray(np.asarray(image))  # carries pixels only
     buffer = io.BytesIO()
+    # Hardware decoders take baseline JPEG with 4:2:0.
     bare.save(
         buffer, "JPEG", quality=quality, subsampling="4:2:0", progressive=False, optimize=False
     )

@@ -1,8 +1,7 @@
-"""Philox4x32-10 in numpy: 128 bits of counter and 64 bits of key in, 128 random bits out.
+"""Philox4x32-10 in numpy: 128 bits of counter and 64 bits of key in, 128 random bits out."""
 
-Written out here, rather than taken from `numpy.random`, because numpy promises no stream
-across its versions, and because the same bits are needed on GPUs (`philox_torch`).
-"""
+# Written out here, rather than taken from `numpy.random`, because numpy promises no stream across
+# its versions, and because the same bits are needed on GPUs (`philox_torch`).
 
 import numpy as np
 from numpy.typing import NDArray

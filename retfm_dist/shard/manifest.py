@@ -108,8 +108,7 @@ def write_manifest(
 def read_manifest(shard_dir: Path) -> Manifest:
     """Read `manifest.json` and see that every file it lists is there.
 
-    Files are looked up by name in one listing of the directory; sizes and hashes are the matter
-    of `retfm_dist.shard.verify`.
+    Files are looked up by name only; `retfm_dist.shard.verify` checks sizes and hashes.
 
     Raises:
         ShardError: The manifest is missing, damaged or of another version, or a file is absent.

@@ -1,8 +1,7 @@
-"""Enlarge smooth fields by a whole factor, quickly: cubic convolution, phase by phase.
+"""Enlarge smooth fields by a whole factor: cubic convolution, phase by phase."""
 
-What is smooth is computed on a coarse grid. An imaging library's resize would spend most of its
-time on copies in and out.
-"""
+# Smooth fields are computed on a coarse grid. An imaging library's resize would spend most of its
+# time on copies in and out.
 
 import numpy as np
 from numpy.typing import NDArray
