@@ -17,8 +17,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from retfm_dist.durable import write_json
+from retfm_dist.errors import RetfmError
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +59,22 @@ class NullTracker:
 
 
 def local_uri(home: Path) -> str:
-    """Return the URI of an sqlite file in a directory."""
-    return f"sqlite:///{(home / 'mlflow.db').resolve()}"
+    """Return the URI of an sqlite file in a directory.
+
+    Raises:
+        RetfmError: The directory's name means something else in a URI.
+    """
+    path = str((home / "mlflow.db").resolve())
+    # MLflow makes the directory of the text and opens the file of the decoded one, so neither the
+    # plain path nor the quoted one leads to a single place.
+    if "?" in path or unquote(path) != path:
+        raise RetfmError(
+            "no path of a local MLflow database",
+            where=home,
+            expected="a path without ? and %",
+            hint="move run.dir, or name a server with tracking.uri",
+        )
+    return f"sqlite:///{path}"
 
 
 def open_tracker(

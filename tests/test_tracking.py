@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from retfm_dist.errors import RetfmError
 from retfm_dist.tracking import NullTracker, local_uri, open_tracker
 
 # MLflow 3.17 maps its tables with what SQLAlchemy 2.1 deprecates.
@@ -127,3 +128,21 @@ def test_no_tracking_is_a_tracker_too():
     tracker.log_params({"a": 1})
     tracker.log_metrics({"a": 1.0}, step=1)
     tracker.close(finished=True)
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b"])
+def test_a_path_that_means_another_place_in_a_uri_is_refused(tmp_path, opened, caplog, name):
+    home = tmp_path / "homes" / name
+    with pytest.raises(RetfmError, match="no path of a local MLflow database.*tracking.uri"):
+        local_uri(home)
+    opened(home=home).close(finished=True)
+    assert "no tracking, the run goes on without" in caplog.text
+    assert [path.name for path in (tmp_path / "homes").iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a b", "a#b", "a%b", "a;b", "a&b"])
+def test_other_special_characters_of_a_path_do_no_harm(tmp_path, opened, name):
+    home = tmp_path / "homes" / name
+    opened(home=home).close(finished=True)
+    assert (home / "mlflow.db").is_file()
+    assert [path.name for path in (tmp_path / "homes").iterdir()] == [name]

@@ -14,7 +14,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from retfm_dist.cohort.records import parse_age, parse_eye, parse_modality, parse_sex, parse_text
+from retfm_dist.cohort.records import (
+    parse_age,
+    parse_eye,
+    parse_modality,
+    parse_path,
+    parse_sex,
+    parse_text,
+)
+from retfm_dist.cohort.spelling import clean_label
 
 LABEL_PREFIX = "label_"
 """Start of the names of label columns."""
@@ -40,7 +48,7 @@ class Column:
 
 
 ARCHIVE_COLUMNS = (
-    Column("image_path", is_required=True, is_private=True),
+    Column("image_path", parse_path, is_required=True, is_private=True),
     Column("patient_id", is_required=True, is_private=True),
     Column("exam_id", is_private=True),
     Column("eye", parse_eye, packed_as="text"),
@@ -59,3 +67,24 @@ REQUIRED_COLUMNS = tuple(column.name for column in ARCHIVE_COLUMNS if column.is_
 OPTIONAL_COLUMNS = tuple(column.name for column in ARCHIVE_COLUMNS if not column.is_required)
 PRIVATE_COLUMNS = tuple(column.name for column in ARCHIVE_COLUMNS if column.is_private)
 PACKED_COLUMNS = tuple(column for column in ARCHIVE_COLUMNS if column.packed_as is not None)
+
+
+def clean_value(column: str, value: str | None, *, where: str) -> str | None:
+    """Return one value of a column in the spelling under which it is compared.
+
+    A table's cell and a value of a config come out alike: "M" and "male", "OD" and "right", "CFP"
+    and "cfp", 1 and 1.0.
+
+    Args:
+        column: Name of the column.
+        value: Cell of the table, value of a record's field, or value of a config, as text.
+        where: What holds the value, for the message.
+
+    Raises:
+        CohortError: The value has no meaning in that column.
+    """
+    for known in ARCHIVE_COLUMNS:
+        if known.name == column:
+            parsed = known.parse(value, where=where)
+            return None if parsed is None else clean_label(str(parsed))
+    return clean_label(value)

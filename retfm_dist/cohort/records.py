@@ -5,15 +5,15 @@ is refused. Missing values are None.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from retfm_dist.cohort.spelling import clean_text, form_of
 from retfm_dist.errors import CohortError
 
 Eye = Literal["left", "right"]
 
-_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "unknown"})
 # OD is oculus dexter, the right eye; OS is oculus sinister, the left eye.
 _EYES: Mapping[str, Eye] = {
     "l": "left",
@@ -35,8 +35,9 @@ MAX_AGE_YEARS = 130
 
 # Plain decimal numbers; float() also takes 1_0, 1e1, and digits of other scripts.
 _AGE = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
-_WHOLE = re.compile(r"([+-]?[0-9]+)\.0*")
-_TRUTH_VALUES = {"true": "1", "false": "0"}
+_COLOR_FUNDUS = re.compile(
+    r"cfp?|(colou?r )?fundus( (camera|photo|photograph|photography|photographs))?"
+)
 
 
 @dataclass(frozen=True)
@@ -76,29 +77,6 @@ class ImageRecord:
     labels: Mapping[str, str | None] = field(default_factory=dict)
 
 
-def clean_text(value: str | None) -> str | None:
-    """Strip a value; None where it is empty or one of the usual words for "missing"."""
-    stripped = (value or "").strip()
-    return None if stripped.lower() in _MISSING else stripped
-
-
-def clean_label(value: str | None) -> str | None:
-    """Return a label in canonical spelling: 1 for 1.0 and true, 0 for 0.0 and false.
-
-    The same column comes as whole numbers, floats or booleans, depending on what wrote the table.
-    """
-    text = clean_text(value)
-    if text is None:
-        return None
-    whole = _WHOLE.fullmatch(text)
-    return whole[1] if whole else _TRUTH_VALUES.get(text.lower(), text)
-
-
-def clean_labels(values: Iterable[object]) -> frozenset[str | None]:
-    """Return values of a config in canonical spelling: 1, 1.0 and true are the same."""
-    return frozenset(clean_label(str(value)) for value in values)
-
-
 def parse_text(value: str | None, *, where: str) -> str | None:
     """Read a text as it is; see `clean_text`.
 
@@ -110,15 +88,29 @@ def parse_text(value: str | None, *, where: str) -> str | None:
     return clean_text(value)
 
 
+def parse_path(value: str | None, *, where: str) -> str | None:
+    """Read a path: letters stay as they are, since they name a file; only its padding goes.
+
+    Args:
+        value: Cell of the table.
+        where: Not used; every parser takes it.
+    """
+    del where
+    return (value or "").strip(" \t\r\n\0\ufeff") or None
+
+
 def parse_modality(value: str | None, *, where: str) -> str | None:
-    """Read a modality such as "cfp" or "oct", in lower case.
+    """Read a modality such as "oct", in lower case; color fundus photographs are "cfp".
 
     Args:
         value: Cell of the table.
         where: Not used; every parser takes it.
     """
     text = parse_text(value, where=where)
-    return text.lower() if text else None
+    if text is None:
+        return None
+    name = " ".join(re.split(r"[\s_-]+", text.lower()))
+    return "cfp" if _COLOR_FUNDUS.fullmatch(name) else name
 
 
 def parse_eye(value: str | None, *, where: str) -> Eye | None:
@@ -138,7 +130,7 @@ def parse_eye(value: str | None, *, where: str) -> Eye | None:
         raise CohortError(
             "unknown eye",
             where=where,
-            got=repr(text),
+            got=form_of(text),
             expected="left, right, L, R, OS, OD or an empty cell",
         )
     return _EYES[text.lower()]
@@ -161,7 +153,7 @@ def parse_sex(value: str | None, *, where: str) -> str | None:
         raise CohortError(
             "unknown sex",
             where=where,
-            got=repr(text),
+            got=form_of(text),
             expected="female, male, other, F, M, O or an empty cell",
         )
     return _SEXES[text.lower()]
@@ -184,7 +176,7 @@ def parse_age(value: str | None, *, where: str) -> float | None:
         raise CohortError(
             "unusable age",
             where=where,
-            got=repr(text),
+            got=form_of(text),
             expected=f"years from 0 to {MAX_AGE_YEARS} or an empty cell",
         )
     return float(text)

@@ -4,7 +4,6 @@ All sections are frozen and refuse unknown keys. Nothing that defines the experi
 learning rate, batch, length, seed) has a default: a YAML file states its run in full.
 """
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from typing_extensions import Self
 
 from retfm_dist.config.durations import Duration
+from retfm_dist.config.paths import ConfigPath
 from retfm_dist.errors import ConfigError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -36,12 +36,12 @@ class RunConfig(Section):
 
     model_config = ConfigDict(json_schema_extra=_dir_may_be_left_out)
 
-    dir: Path
+    dir: ConfigPath
     """Run directory (config.yaml, metrics.jsonl, checkpoints/, DONE); left out, it is
     runs/NAME for a config file NAME.yaml."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     """Seed of initialization, sample order, augmentation and masks."""
-    init_from: Path | None
+    init_from: ConfigPath | None
     """Weights to start from: a state dict of MAE's names as .safetensors, or as the .pth file of
     MAE or RETFound; null starts from random weights."""
 
@@ -54,7 +54,7 @@ class RunConfig(Section):
 class DataConfig(Section):
     """Which shard set is read and how its images are augmented."""
 
-    shards: Path
+    shards: ConfigPath
     """Shard set directory, as written by `python -m retfm_dist.shard build`."""
     crop_scale: tuple[Fraction, Fraction]
     """Smallest and largest share of the image's area that a random crop covers; MAE: 0.2, 1.0."""

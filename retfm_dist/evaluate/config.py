@@ -4,13 +4,13 @@ A file states it in full; only how it is computed (device, threads) has defaults
 are those of the folder the command runs in.
 """
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from retfm_dist.cohort.records import clean_label, clean_labels
+from retfm_dist.cohort.spelling import clean_label, clean_labels
+from retfm_dist.config.paths import ConfigPath
 from retfm_dist.config.schema import Fraction, Positive, Section
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
@@ -25,7 +25,7 @@ class ExportModelConfig(Section):
     kind: Literal["export"]
     id: Id
     """Name in tables and files."""
-    path: Path
+    path: ConfigPath
     """Export directory, or the .pth or .safetensors file of a MAE or RETFound state dict."""
     num_heads: Positive | None = None
     """Attention heads, for a weights file that does not state them; exports and the checkpoints of
@@ -60,10 +60,12 @@ ModelConfig = Annotated[
 class TableConfig(Section):
     """One data set."""
 
-    path: Path
+    path: ConfigPath
     """Archive table (.csv or .parquet) with image_path, patient_id and the label columns."""
-    images: Path
+    images: ConfigPath
     """Folder that image_path is relative to."""
+    ids_as_written: bool = False
+    """Accept patient numbers that look damaged by a spreadsheet, or that are nearly alike."""
     max_bad_ratio: Fraction = 0.01
     """Largest share of a task's images that may be missing or unreadable before it is an error."""
 
@@ -186,7 +188,7 @@ class EvaluateConfig(Section):
     """Title of the report."""
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     """Seed of folds and resampling."""
-    out: Path
+    out: ConfigPath
     """Output directory: feature cache, predictions, metrics and report."""
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
     """Models to judge: exported ones, and controls."""
@@ -201,7 +203,7 @@ class EvaluateConfig(Section):
     bootstrap: BootstrapConfig
     report: ReportConfig = ReportConfig()
     compute: ComputeConfig = ComputeConfig()
-    salt: Path | None = None
+    salt: ConfigPath | None = None
     """Secret salt file of the patient pseudonyms, as in `shard build`; null draws a new salt in
     each run and throws it away: nobody can trace these pseudonyms or compare them between runs."""
 

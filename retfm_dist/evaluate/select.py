@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from retfm_dist.cohort.columns import OPTIONAL_COLUMNS
-from retfm_dist.cohort.records import ImageRecord, clean_label, clean_labels
+from retfm_dist.cohort.columns import OPTIONAL_COLUMNS, clean_value
+from retfm_dist.cohort.records import ImageRecord
 from retfm_dist.cohort.table import read_archive_table
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import EvaluateConfig, TaskConfig
 from retfm_dist.evaluate.samples import TaskSamples, check_classes
+
+_MAX_VALUES_SHOWN = 10
 
 
 def read_tasks(config: EvaluateConfig) -> list[TaskSamples]:
@@ -26,7 +28,11 @@ def read_tasks(config: EvaluateConfig) -> list[TaskSamples]:
         wanted = [task for task in config.tasks if task.table == name]
         columns = {task.label.column for task in wanted}
         columns |= {task.filter.column for task in wanted if task.filter}
-        records = read_archive_table(table.path, keep_columns=sorted(columns - {*OPTIONAL_COLUMNS}))
+        records = read_archive_table(
+            table.path,
+            keep_columns=sorted(columns - {*OPTIONAL_COLUMNS}),
+            ids_as_written=table.ids_as_written,
+        )
         tasks += [select_samples(records, task, where=table.path) for task in wanted]
     order = {task.id: index for index, task in enumerate(config.tasks)}
     return sorted(tasks, key=lambda samples: order[samples.task.id])
@@ -39,17 +45,26 @@ def select_samples(records: Sequence[ImageRecord], task: TaskConfig, *, where: P
         EvaluateError: A column is not in the table, no row is left, or one class only.
     """
     column, chosen = task.label.column, task.filter
-    cells = [_cell(r, column, where=where, task=task) for r in records]
-    filter_cells = [_cell(r, chosen.column, where=where, task=task) for r in records if chosen]
-    labels = np.array([clean_label(cell) for cell in cells], object)
-    samples = TaskSamples(task, len(records), tuple(records), labels, ())
+    place = f"{where}, task {task.id}"
+    cells = [_cell(record, column, where=place) for record in records]
+    filter_cells = [_cell(record, chosen.column, where=place) for record in records if chosen]
+    samples = TaskSamples(task, len(records), tuple(records), np.array(cells, object), ())
     if chosen:
-        wanted = clean_labels(chosen.values)
-        kept = [cell is not None and clean_label(cell) in wanted for cell in filter_cells]
+        wanted = _wanted(chosen.column, chosen.values, where=f"task {task.id}: filter.values")
+        kept = [cell is not None and cell in wanted for cell in filter_cells]
+        if not any(kept):
+            raise _nothing_passes(chosen.column, filter_cells, wanted, where=place)
         samples = samples.keep(np.array(kept, bool), reason=f"{chosen.column} has another value")
     kept = [cell is not None for cell in samples.labels]
     samples = samples.keep(np.array(kept, bool), reason=f"no {column}")
-    positives, negatives = clean_labels(task.label.positive), clean_labels(task.label.negative)
+    positives = _wanted(column, task.label.positive, where=f"task {task.id}: label.positive")
+    negatives = _wanted(column, task.label.negative, where=f"task {task.id}: label.negative")
+    if positives & negatives:
+        raise EvaluateError(
+            "label.positive and label.negative name the same value",
+            where=f"task {task.id}",
+            got=sorted(map(str, positives & negatives)),
+        )
     positive = np.array([cell in positives for cell in samples.labels], bool)
     negative = np.array([cell in negatives for cell in samples.labels], bool)
     samples = replace(samples, labels=positive.astype(np.int64))
@@ -59,11 +74,31 @@ def select_samples(records: Sequence[ImageRecord], task: TaskConfig, *, where: P
     return samples
 
 
-def _cell(record: ImageRecord, column: str, *, where: Path, task: TaskConfig) -> str | None:
-    """Return one value of a row as text."""
+def _wanted(column: str, values: Sequence[object], *, where: str) -> frozenset[str | None]:
+    """Return values of the config in the spelling of the records."""
+    return frozenset(clean_value(column, str(value), where=where) for value in values)
+
+
+def _nothing_passes(
+    column: str, cells: Sequence[str | None], wanted: frozenset[str | None], *, where: str
+) -> EvaluateError:
+    """Say what the filter asked for and, where they are few, which values there are."""
+    found = sorted({cell for cell in cells if cell is not None})
+    listed = ", ".join(found) if len(found) <= _MAX_VALUES_SHOWN else f"{len(found)} values"
+    return EvaluateError(
+        "the filter keeps no row",
+        where=where,
+        got=f"column {column} with {listed or 'no value at all'}",
+        expected=f"one of {', '.join(sorted(map(str, wanted)))}",
+        hint="compare filter.values with the column",
+    )
+
+
+def _cell(record: ImageRecord, column: str, *, where: str) -> str | None:
+    """Return one value of a row in the spelling under which it is compared."""
     if column in record.labels:
-        return record.labels[column]
+        return clean_value(column, record.labels[column], where=where)
     if column in OPTIONAL_COLUMNS:
         value = getattr(record, column)
-        return None if value is None else str(value)
-    raise EvaluateError(f"no column {column}", where=f"{where}, task {task.id}")
+        return None if value is None else clean_value(column, str(value), where=where)
+    raise EvaluateError(f"no column {column}", where=where)

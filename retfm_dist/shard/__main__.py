@@ -57,6 +57,13 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
         list[str] | None,
         typer.Option(help="Further column to keep as a label; repeatable.", metavar="NAME"),
     ] = None,
+    ids_as_written: Annotated[
+        bool,
+        typer.Option(
+            "--ids-as-written",
+            help="Accept patient numbers that look damaged, and nearly alike ones as different.",
+        ),
+    ] = False,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -78,7 +85,9 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
             where=salt_path,
             hint="keep the secret elsewhere, with --salt-file",
         )
-    records = read_archive_table(table_path, keep_columns=keep_column or ())
+    records = read_archive_table(
+        table_path, keep_columns=keep_column or (), ids_as_written=ids_as_written
+    )
     options = BuildOptions(
         images_dir=images,
         salt=load_salt(salt_path),

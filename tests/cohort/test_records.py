@@ -2,7 +2,14 @@
 
 import pytest
 
-from retfm_dist.cohort.records import ImageRecord, clean_text, parse_age, parse_eye, parse_sex
+from retfm_dist.cohort.records import (
+    ImageRecord,
+    parse_age,
+    parse_eye,
+    parse_modality,
+    parse_path,
+    parse_sex,
+)
 from retfm_dist.errors import CohortError
 
 
@@ -24,7 +31,7 @@ def test_eyes_get_one_spelling(text, eye):
 @pytest.mark.parametrize("text", ["both", "OU", "1", "lefteye"])
 def test_an_unclear_eye_is_refused(text):
     with pytest.raises(
-        CohortError, match=r"row 3, column eye: unknown eye; got '.*', expected left"
+        CohortError, match=r"row 3, column eye: unknown eye; got the form '.*', expected left"
     ):
         parse_eye(text, where="row 3, column eye")
 
@@ -69,9 +76,34 @@ def test_an_impossible_age_is_refused(text):
         parse_age(text, where="t")
 
 
-def test_words_for_missing_are_missing_and_zero_is_not():
-    assert [clean_text(text) for text in ("", " n/a ", "NULL", "None", "nan")] == [None] * 5
-    assert clean_text(" 0 ") == "0"
+@pytest.mark.parametrize("parse", [parse_eye, parse_sex, parse_age])
+def test_a_message_never_repeats_a_cell(parse):
+    with pytest.raises(CohortError, match="row 3.*got the form 'Aaaaa, Aaaa'") as caught:
+        parse("Smith, John", where="row 3")
+    assert "Smith" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "modality"),
+    [
+        ("CFP", "cfp"),
+        ("Colour fundus photograph", "cfp"),
+        ("color_fundus", "cfp"),
+        ("Fundus", "cfp"),
+        ("OCT", "oct"),
+        ("fundus autofluorescence", "fundus autofluorescence"),
+        ("-", None),
+    ],
+)
+def test_names_of_color_photographs_are_one_modality(text, modality):
+    assert parse_modality(text, where="t") == modality
+
+
+def test_a_path_loses_its_padding_alone():
+    decomposed = "Mu\u0308ller 1.jpg"
+    assert parse_path(f" {decomposed}\0\0", where="t") == decomposed
+    assert parse_path("-", where="t") == "-"
+    assert parse_path("\0", where="t") is None
 
 
 def test_a_record_does_not_print_identifiers():

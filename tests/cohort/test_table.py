@@ -58,24 +58,33 @@ def test_byte_order_mark_quotes_and_windows_lines_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "a column is missing; got the columns \\(none\\), expected a column image_path"),
+        (
+            "",
+            "a column is missing; got 0 columns, of them known: none, expected a column image_path",
+        ),
         (
             "image_path,eye\na.jpg,L\n",
             "table.csv: a column is missing.*expected a column patient_id",
         ),
         (
             "image_path;patient_id\na.jpg;1\n",
-            "got the columns image_path;patient_id, .*; separate the columns by commas",
+            "got 1 columns, of them known: none, .*; separate the columns by commas",
         ),
         ("image_path,patient_id\n", "table.csv: the table has no rows"),
         ("image_path,patient_id,eye,eye\na,1,L,L\n", "names a column twice; got eye"),
         ("image_path,patient_id\na.jpg,1\n,2\n", "row 2, column image_path: the value is missing"),
-        ("image_path,patient_id\na.jpg, NA \n", "row 1, column patient_id: the value is missing"),
+        (
+            "image_path,patient_id\na.jpg, NA \n",
+            "column patient_id: the value is missing; got no identifier in 1 row \\(1\\)",
+        ),
         (
             "image_path,patient_id\na.jpg,1,x\n",
-            "row 1: the row does not fit.*got 3 cells, expected 2",
+            "row 1 \\(line 2\\): the row does not fit.*got 3 cells, expected 2",
         ),
-        ("image_path,patient_id,eye\na.jpg,1,LR\n", "row 1, column eye: unknown eye; got 'LR'"),
+        (
+            "image_path,patient_id,eye\na.jpg,1,LR\n",
+            "row 1, column eye: unknown eye; got the form 'AA'",
+        ),
         ('image_path,patient_id\n"a.jpg,1\n', "not a readable CSV file"),
         (b"image_path,patient_id\n\xff\xfe.jpg,1\n", "not a readable CSV file"),
     ],
@@ -128,7 +137,9 @@ def test_identifiers_stored_as_floats_are_refused(tmp_path):
         ([1.0, 0.5, float("nan"), None], ["1", "0.5", None, None]),
         ([True, False, True, None], ["1", "0", "1", None]),
         (["1.0", "0.", "true", "FALSE"], ["1", "0", "1", "0"]),
-        (["mild", "01", "-1.0", "none"], ["mild", "01", "-1", None]),
+        (["mild", "01", "-1.0", "+1", "-0"], ["mild", "01", "-1", "1", "0"]),
+        (["none", "None", "-", "#N/A", "."], ["none", "None", "-", None, None]),
+        (["a\0", "a", "\u200ba", "\xa0a"], ["a", "a", "a", "a"]),
     ],
 )
 def test_a_label_has_one_spelling_in_csv_and_parquet(tmp_path, column, expected):
@@ -147,3 +158,49 @@ def test_a_column_kept_by_name_stays_as_it_is(tmp_path):
     path = write(tmp_path, "image_path,patient_id,version\na.png,p,2.0\n", "table.csv")
     (record,) = read_archive_table(path, keep_columns=["version"])
     assert record.labels == {"version": "2.0"}
+
+
+def test_a_missing_header_does_not_leak_the_first_row(tmp_path):
+    with pytest.raises(
+        CohortError, match="got 2 columns, of them known: none.*first line"
+    ) as caught:
+        read_archive_table(write(tmp_path, "doe.jpg,NHS-12345\n"))
+    assert "NHS" not in str(caught.value)
+    text = "image_path,patient_id,Doe,Doe\na,P1,,\n"
+    with pytest.raises(CohortError, match="twice; got one name in columns 3 and 4") as caught:
+        read_archive_table(write(tmp_path, text))
+    assert "Doe" not in str(caught.value)
+
+
+def test_a_header_in_other_spelling_is_named(tmp_path):
+    with pytest.raises(
+        CohortError, match="expected a column patient_id; rename the column 'Patient ID'"
+    ):
+        read_archive_table(write(tmp_path, "image_path,Patient ID\na,P1\n"))
+
+
+def test_a_column_with_values_but_no_name_is_refused(tmp_path):
+    with pytest.raises(CohortError, match="a column with values has no name; got column 2"):
+        read_archive_table(write(tmp_path, "image_path,,patient_id\na,x,P1\n"))
+
+
+def test_labels_that_may_mean_something_else_are_warned_of(tmp_path, caplog):
+    text = "image_path,patient_id,label_dr\na,P1,none\nb,P2,None\nc,P3,Mild\nd,P4,mild \ne,P5,\n"
+    records = read_archive_table(write(tmp_path, text))
+    assert [record.labels["label_dr"] for record in records] == [
+        "none",
+        "None",
+        "Mild",
+        "mild",
+        None,
+    ]
+    messages = [record.getMessage() for record in caplog.records]
+    assert "column label_dr: 2 cells say none, which is kept as a class" in messages[0]
+    assert "rows 1 and 2 hold labels that differ in letter case" in messages[1]
+    assert "rows 3 and 4 hold labels that differ in letter case" in messages[2]
+    assert len(messages) == 3
+
+
+def test_rows_keep_their_numbers_across_empty_ones(tmp_path):
+    text = "image_path,patient_id\na,P1\n,\n\nb,P2\n"
+    assert [record.row for record in read_archive_table(write(tmp_path, text))] == [1, 4]

@@ -47,7 +47,7 @@ def task(**changes):
         ({"tasks": [task(label={"positive": [0, 1]})]}, r"\['0'\] are both positive and negative"),
         ({"tasks": [task(label={"positive": [1], "negative": [1.0]})]}, r"\['1'\] are both positive and negative"),
         ({"tasks": [task(label={"positive": ["1.0"], "negative": [True]})]}, r"\['1'\] are both positive and negative"),
-        ({"tasks": [task(label={"negative": ["none"]})]}, r"\['none'\] mean a missing value in a table"),
+        ({"tasks": [task(label={"negative": ["nan"]})]}, r"\['nan'\] mean a missing value in a table"),
         ({"models": [{"kind": "random_init", "id": "r", "like": "z", "seed": 0}]}, "r is like 'z', expected one of the exports"),
         ({"models": [{"kind": "expert", "id": "r"}]}, "models.0: "),
         ({"protocols": {"knn": None, "linear": None}}, "give knn, linear or both"),

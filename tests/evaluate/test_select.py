@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from retfm_dist.cohort.records import ImageRecord
+from retfm_dist.cohort.table import read_archive_table
 from retfm_dist.errors import CohortError, EvaluateError
 from retfm_dist.evaluate.config import TaskConfig
 from retfm_dist.evaluate.select import read_tasks, select_samples
@@ -45,7 +46,7 @@ def test_one_class_is_an_error_that_shows_the_values(archive):
 def test_a_missing_label_column_is_an_error(archive):
     with pytest.raises(
         CohortError,
-        match="a column is missing; got the columns image_path.*expected a column grades",
+        match="a column is missing; got . columns, of them known: image_path.*expected a column grades",
     ):
         one_task(archive, label={"column": "grades", "positive": [1], "negative": [0]})
 
@@ -91,3 +92,42 @@ def test_a_column_that_was_not_read_is_an_error():
 def test_numbers_match_every_spelling(archive):
     samples = one_task(archive)
     assert np.array_equal(samples.labels, [0, 1, 1, 0])  # "1.0" is 1
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "spelled"),
+    [
+        ("sex", ["M", "F"], ["M", "Female"]),
+        ("sex", ["male", "F"], ["m", "f"]),
+        ("eye", ["OD", "OS"], ["right", "L"]),
+        ("age", ["50", "61"], ["50.0", "61"]),
+        ("modality", ["CFP", "OCT"], ["colour fundus photograph", "oct"]),
+        ("label_x", ["1", "0"], ["1.0", "FALSE"]),
+        ("quality", ["good", "bad"], [" good ", "bad"]),
+    ],
+)
+def test_filters_and_labels_take_the_spelling_of_the_table(tmp_path, column, values, spelled):
+    lines = [f"image_path,patient_id,{column}"]
+    lines += [f"{i}.png,P{i},{spelled[i % 2]}" for i in range(4)]
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    records = read_archive_table(tmp_path / "table.csv")
+    label = {"column": column, "positive": (values[0],), "negative": (values[1],)}
+    chosen = {"column": column, "values": tuple(values)}
+    task = TaskConfig(id="x", title="X", table="t", label=label, filter=chosen)
+    assert select_samples(records, task, where="table.csv").labels.tolist() == [1, 0, 1, 0]
+
+
+def test_a_filter_that_keeps_nothing_is_blamed_itself(archive):
+    message = "task x: the filter keeps no row; got column source with .*here.*expected one of mars; compare filter.values"
+    with pytest.raises(EvaluateError, match=message):
+        one_task(archive, filter={"column": "source", "values": ["mars"]})
+
+
+def test_a_value_that_the_column_cannot_hold_is_refused(archive):
+    with pytest.raises(CohortError, match="task x: filter.values: unknown eye"):
+        one_task(archive, filter={"column": "eye", "values": ["both"]})
+
+
+def test_two_spellings_of_one_value_are_not_two_classes(archive):
+    with pytest.raises(EvaluateError, match="name the same value; got \\['right'\\]"):
+        one_task(archive, label={"column": "eye", "positive": ["OD"], "negative": ["right"]})
