@@ -48,6 +48,7 @@ setup(
         "numpy>=2.0",
         "nvidia-dali-cuda130>=2.4,<3",  # CUDA 12 drivers: see README, "CUDA 12"
         "pandas>=2.2",
+        "pebble>=5.1",
         "pillow>=11",
         "pyarrow>=18",
         "pydantic>=2.10",
@@ -56,6 +57,7 @@ setup(
         "safetensors>=0.5",
         "scikit-learn>=1.5",
         "scipy>=1.13",
+        "simplejpeg>=1.9",
         "timm>=1.0.12",
         "torch>=2.10",  # earlier ones have a memory corruption in weights_only loading
         "torchvision>=0.25",

@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from retfm_dist.errors import FieldOfViewError
 from retfm_dist.image.circle import CircleFit, fit_circle
+from retfm_dist.image.surround import find_paper, find_photograph, has_strokes_across_rim
 
 _WORKING_SIDE_PX = 512
 # Levels between background (0) and bright retina (1) at which the mask is cut.
@@ -31,6 +32,8 @@ _MIN_COVERAGE = 0.25
 _FRAME_COVER = 0.85
 _MIN_POINTS = 24
 
+Kind = Literal["circle", "strokes", "frame"]
+
 
 @dataclass(frozen=True)
 class FieldOfView:
@@ -40,14 +43,18 @@ class FieldOfView:
         center_y: Row of the circle's center, px of the photograph, continuous.
         center_x: Column of the circle's center, px, continuous.
         radius: Radius of the circle, px.
-        kind: "circle" where a circular outline was found; "frame" where the retina fills the
-            frame, so that the circle goes around the corners and nothing is cut away.
+        kind: "circle" where a circular outline was found; "strokes" where one was, and bright
+            strokes such as a burnt-in name cross it; "frame" where none was and the frame is
+            filled, so that the circle goes around the corners and nothing is cut away.
+        frame: Top, left, bottom, right of the photograph on the white page or in the white border
+            around it, px; None where there is none.
     """
 
     center_y: float
     center_x: float
     radius: float
-    kind: Literal["circle", "frame"]
+    kind: Kind
+    frame: tuple[int, int, int, int] | None = None
 
     def box(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return the part of the photograph that the circle touches: top, left, bottom, right.
@@ -56,9 +63,13 @@ class FieldOfView:
             height: Height of the photograph, px.
             width: Width of the photograph, px.
         """
-        top, left = round(self.center_y - self.radius), round(self.center_x - self.radius)
-        bottom, right = round(self.center_y + self.radius), round(self.center_x + self.radius)
-        return max(top, 0), max(left, 0), min(bottom, height), min(right, width)
+        top, left, bottom, right = self.frame or (0, 0, height, width)
+        return (
+            max(round(self.center_y - self.radius), top),
+            max(round(self.center_x - self.radius), left),
+            min(round(self.center_y + self.radius), bottom),
+            min(round(self.center_x + self.radius), right),
+        )
 
 
 def find_field_of_view(image: Image.Image) -> FieldOfView:
@@ -79,8 +90,32 @@ def find_field_of_view(image: Image.Image) -> FieldOfView:
             "no field of view: the image is too small or too narrow",
             got=f"{image.width} x {image.height} px",
         )
+    small = np.asarray(image.reduce(factor))
+    paper = find_paper(small)
+    top, left, bottom, right = find_photograph(paper)
+    found = _find_in(small[top:bottom, left:right], paper[top:bottom, left:right])
+    frame = (
+        top * factor,
+        left * factor,
+        min(bottom * factor, image.height),
+        min(right * factor, image.width),
+    )
+    if found.kind == "frame":
+        return _whole(frame, paper=bool(paper.any()))
+    return FieldOfView(
+        (found.center_y + top) * factor,
+        (found.center_x + left) * factor,
+        found.radius * factor,
+        found.kind,
+        frame if paper.any() else None,
+    )
+
+
+def _find_in(pixels: np.ndarray, paper: np.ndarray) -> FieldOfView:
+    """Find the field of view of a small version of a photograph, in its pixels."""
     # The brightest channel is red in most retinas and shows dim rims that gray would lose.
-    brightness = np.asarray(image.reduce(factor)).max(axis=2).astype(np.float32)
+    brightness = pixels.max(axis=2).astype(np.float32)
+    brightness[paper] = 0
     dark, bright = np.percentile(brightness, [1, 95])
     if bright - dark < _MIN_CONTRAST:
         raise FieldOfViewError(
@@ -92,13 +127,25 @@ def find_field_of_view(image: Image.Image) -> FieldOfView:
     fits = [fit for mask in masks if (fit := _fit_outline(mask)) is not None]
     if fits:
         best = max(fits, key=lambda fit: fit.support * fit.coverage)
+        circle = (best.center_y, best.center_x, best.radius)
         return FieldOfView(
-            best.center_y * factor, best.center_x * factor, best.radius * factor, "circle"
+            *circle, "strokes" if has_strokes_across_rim(pixels, *circle) else "circle"
         )
     if masks[0].mean() >= _FRAME_COVER:
-        height, width = image.height, image.width
-        return FieldOfView(height / 2, width / 2, math.hypot(height, width) / 2, "frame")
+        return _whole((0, 0, *masks[0].shape), paper=False)
     raise FieldOfViewError("no field of view: nothing bright has a round outline")
+
+
+def _whole(frame: tuple[int, int, int, int], *, paper: bool) -> FieldOfView:
+    """Return the circle around the corners of a frame."""
+    top, left, bottom, right = frame
+    return FieldOfView(
+        (top + bottom) / 2,
+        (left + right) / 2,
+        math.hypot(bottom - top, right - left) / 2,
+        "frame",
+        frame if paper else None,
+    )
 
 
 def _largest_region(mask: np.ndarray) -> np.ndarray:

@@ -1,22 +1,38 @@
-"""Decode JPEG, PNG and TIFF files to upright 8-bit RGB."""
+"""Decode JPEG, PNG and TIFF files to upright 8-bit sRGB, or say why not."""
 
 import io
 import warnings
+from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from retfm_dist.errors import ImageError
+from retfm_dist.image.color import Meaning, check_high_bytes, to_srgb
+from retfm_dist.image.jpeg import decode_jpeg
+from retfm_dist.image.png import SIGNATURE, keep_picture, significant_bits
 
 FORMATS = ("JPEG", "PNG", "TIFF")
-_SIXTEEN_BIT_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_ORIENTATION_TAG, _PHOTOMETRIC_TAG, _BITS_TAG, _MAX_VALUE_TAG = 274, 262, 258, 281
+_WHITE_IS_ZERO = 0
+# EXIF 2.32, tag Orientation: what turns the stored picture upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def decode_image(data: bytes) -> Image.Image:
     """Decode the bytes of an image file.
 
-    The first picture of a file with several is taken, the EXIF orientation applied, alpha
-    dropped, gray spread to three channels, and 16 bits scaled to 8 with rounding.
+    The first picture of a file with several is taken and turned upright by its EXIF orientation.
+    Gray is spread to three channels, 16 bits are scaled to 8, transparent parts become black,
+    inverted gray is inverted back, and color profiles are converted to sRGB. Broken metadata do
+    no harm; broken pixels are an error, even where decoders only warn.
 
     Args:
         data: A whole JPEG, PNG or TIFF file.
@@ -35,9 +51,13 @@ def decode_image(data: bytes) -> Image.Image:
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
+            if data.startswith(SIGNATURE):
+                data = keep_picture(data)
             with Image.open(io.BytesIO(data), formats=FORMATS) as file:
-                upright = ImageOps.exif_transpose(file)
-                return _to_rgb(upright)
+                rgb = _decode(data, file)
+                # Only now: Pillow turns TIFF upright by itself, and then drops the tag.
+                turn = _UPRIGHT.get(_orientation(file))
+                return rgb if turn is None else rgb.transpose(turn)
         except ImageError:
             raise
         except UnidentifiedImageError as error:
@@ -51,17 +71,46 @@ def decode_image(data: bytes) -> Image.Image:
             raise ImageError("the image cannot be decoded", got=error) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to a fresh RGB image, which has no metadata attached."""
-    if image.mode in _SIXTEEN_BIT_MODES:
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ImageError(
-                "the pixel values do not fit 16 bits", got=f"{values.min()} to {values.max()}"
-            )
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise ImageError("floating-point pixels are not supported", expected="8 or 16 bits")
-    rgb = image.convert("RGB")
-    rgb.info = {}
-    return rgb
+def _orientation(file: Image.Image) -> int:
+    """Return the EXIF orientation; 1, upright, where there is none that can be read."""
+    try:
+        return int(file.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # broken metadata do not make a broken picture
+        return 1
+
+
+def _decode(data: bytes, file: Image.Image) -> Image.Image:
+    """Decode the pixels of an open file to sRGB."""
+    profile = file.info.get("icc_profile")
+    if isinstance(file, JpegImagePlugin.JpegImageFile):
+        return to_srgb(decode_jpeg(data, file), Meaning(profile))
+    meaning = Meaning(profile, _bits(data, file), _is_inverted(file))
+    keeps_high_bytes = any(";16" in str(tile[3]) for tile in getattr(file, "tile", ()))
+    file.load()
+    if keeps_high_bytes and file.mode in ("RGB", "RGBA", "LA"):
+        check_high_bytes(file)
+    return to_srgb(file, meaning)
+
+
+def _bits(data: bytes, file: Image.Image) -> int | None:
+    """Return the significant bits of a sample, where the file states fewer than 16."""
+    if isinstance(file, TiffImagePlugin.TiffImageFile):
+        stated = [_first(file.tag_v2.get(_BITS_TAG))]
+        largest = _first(file.tag_v2.get(_MAX_VALUE_TAG))
+        stated.append(largest.bit_length() if largest else None)
+        return min((bits for bits in stated if bits and 8 < bits < 16), default=None)
+    return significant_bits(data)
+
+
+def _first(value: Any) -> int | None:
+    first = value[0] if isinstance(value, tuple) and value else value
+    return int(first) if isinstance(first, int | float) else None
+
+
+def _is_inverted(file: Image.Image) -> bool:
+    """Whether zero means white and Pillow, which turns 8 bits round, has not done so."""
+    return (
+        isinstance(file, TiffImagePlugin.TiffImageFile)
+        and file.tag_v2.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO
+        and file.mode.startswith("I;16")
+    )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from retfm_dist.durable import open_atomic
 from retfm_dist.errors import ShardError
-from retfm_dist.image.read import decode_image
+from retfm_dist.image.jpeg import decode_strictly
 from retfm_dist.shard.index import read_sample_index
 from retfm_dist.shard.manifest import Manifest, read_manifest
 
@@ -89,7 +89,8 @@ def write_contact_sheet(shard_dir: Path, out_path: Path, options: SheetOptions) 
     size = (columns * pitch, -(-count // columns) * pitch)
     sheet = Image.new("RGB", size, (_GAP_GRAY,) * 3)
     for slot, jpeg in enumerate(_read_jpegs(shard_dir, manifest, positions)):
-        tile = decode_image(jpeg).resize((options.tile, options.tile), Image.Resampling.LANCZOS)
+        image = Image.fromarray(decode_strictly(jpeg))
+        tile = image.resize((options.tile, options.tile), Image.Resampling.LANCZOS)
         sheet.paste(tile, (slot % columns * pitch, slot // columns * pitch))
     buffer = io.BytesIO()
     sheet.save(buffer, formats[out_path.suffix.lower()], quality=90)

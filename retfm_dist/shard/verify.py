@@ -23,8 +23,8 @@ import numpy as np
 from retfm_dist.console import track
 from retfm_dist.durable import sha256_file
 from retfm_dist.errors import RetfmError, ShardError
+from retfm_dist.image.jpeg import decode_strictly
 from retfm_dist.image.jpeg_header import read_jpeg_size
-from retfm_dist.image.read import decode_image
 from retfm_dist.shard.index import read_sample_index
 from retfm_dist.shard.manifest import MANIFEST_NAME, FileEntry, Manifest, ShardEntry, read_manifest
 from retfm_dist.shard.tar import Member, read_members, render_dali_index
@@ -180,12 +180,12 @@ def _check_content(descriptor: int, jpeg: bytes, sidecar: Member, record: np.voi
     if zlib.crc32(jpeg) != record["crc32"]:
         return "has another crc32"
     try:
-        image = decode_image(jpeg)
+        height, width = decode_strictly(jpeg).shape[:2]
         facts: Any = json.loads(os.pread(descriptor, sidecar.size, sidecar.offset))
     except ValueError as error:  # an ImageError is one, and so is bad JSON
         return f"cannot be decoded: {error}"
-    if (image.height, image.width) != (record["height"], record["width"]):
-        return f"has {image.height} x {image.width} px"
+    if (height, width) != (record["height"], record["width"]):
+        return f"has {height} x {width} px"
     if not isinstance(facts, dict) or facts.get("key") != sidecar.key:
         return "has the facts of another sample"
     return None

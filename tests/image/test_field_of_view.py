@@ -1,14 +1,18 @@
 """The field of view is found whatever the frame cuts away and the camera adds."""
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from retfm_dist.errors import ImageError
+from retfm_dist.errors import FieldOfViewError, ImageError
 from retfm_dist.image.circle import fit_circle
+from retfm_dist.image.crop import crop_field_of_view
 from retfm_dist.image.field_of_view import FieldOfView, find_field_of_view
+from tests.fakes.degraded import DEGRADATIONS, origin
 from tests.fakes.discs import draw_disc
 
 LAYOUTS = {
@@ -139,3 +143,72 @@ def test_no_circle_outside_the_admissible_radii():
     assert fit_circle(points, min_radius=40, max_radius=100) is None
     line = np.stack([np.arange(100.0), np.zeros(100)], axis=1)
     assert fit_circle(line, min_radius=1, max_radius=100) is None
+
+
+# Share of photographs whose circle is found within 2 % of its radius. Strong blur widens the dim
+# rim that the lowest level sees.
+RATES = dict.fromkeys(DEGRADATIONS, 0.98) | {"blur": 0.8}
+
+
+@pytest.mark.photographs
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_degraded_photographs_keep_their_circle(name):
+    if not os.environ.get("RETFM_FUNDUS"):
+        pytest.skip("RETFM_FUNDUS does not name the folder of photographs")
+    paths = sorted(
+        path
+        for path in Path(os.environ["RETFM_FUNDUS"]).glob("*/*")
+        if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif")
+    )[::3]
+    assert len(paths) > 30
+    found = 0
+    for path in paths:
+        image = Image.open(path).convert("RGB")
+        image.thumbnail((1000, 1000))
+        field = find_field_of_view(image)
+        assert field.kind == "circle"
+        found += is_near(name, image, field)
+    assert found >= RATES[name] * len(paths)
+
+
+def is_near(name, image, field):
+    degraded = find_field_of_view(DEGRADATIONS[name](image))
+    top, left = origin(name, image)
+    offsets = (
+        degraded.center_y - top - field.center_y,
+        degraded.center_x - left - field.center_x,
+        degraded.radius - field.radius,
+    )
+    return degraded.kind == "circle" and max(map(abs, offsets)) <= 0.02 * field.radius
+
+
+def test_the_page_around_a_photograph_is_cut_away():
+    image = draw_disc(radius=185.0)
+    page = DEGRADATIONS["white page"](image)
+    field = find_field_of_view(page)
+    assert field.kind == "circle"
+    square = np.asarray(crop_field_of_view(page, field))
+    assert (
+        square.min(axis=2).max() < 200
+    )  # paper lies inside the circle, above and below the photograph
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_letter_noise_and_a_scan_have_no_circle(seed):
+    generator = np.random.default_rng(seed)
+    letter = Image.new("RGB", (600, 800), (250, 250, 248))
+    for line in range(40):
+        text = "".join(chr(97 + c) for c in generator.integers(0, 26, 70))
+        ImageDraw.Draw(letter).text((60, 60 + 17 * line), text, fill=(30, 30, 30))
+    noise = Image.fromarray(generator.integers(0, 256, (300, 400, 3), np.uint8))
+    rows = np.mgrid[:300, :400][0]
+    layers = 40 + 160 * np.exp(-(((rows - 150 - 20 * np.sin(np.arange(400) / 60)) / 25) ** 2))
+    scan = Image.fromarray(
+        (layers + generator.normal(0, 12, layers.shape)).clip(0, 255).astype(np.uint8)
+    )
+    for image in (letter, noise, scan.convert("RGB")):
+        try:
+            assert find_field_of_view(image).kind != "circle"
+        except FieldOfViewError:
+            continue

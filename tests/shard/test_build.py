@@ -170,7 +170,7 @@ def test_bad_images_are_listed_and_left_out(own_archive, tmp_path):
     assert [(row, stage) for row, stage, _ in rejects] == [
         (1, "read"), (4, "decode"), (6, "decode"), (8, "field_of_view"),
     ]  # fmt: skip
-    assert "truncated" in rejects[1][2]
+    assert "garbled" in rejects[1][2]
     text = (tmp_path / "set" / "rejects.csv").read_text()
     assert text.splitlines()[1].split(",")[1] == make_pseudonym("NHS-0000", SALT)
     assert json.loads((tmp_path / "set" / "cohort.json").read_text())["num_images"] == 8

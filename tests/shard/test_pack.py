@@ -84,7 +84,7 @@ def test_an_unusable_file_is_rejected_with_its_reason(tmp_path, kind, rejection)
 
 @pytest.mark.parametrize(
     ("kind", "stage", "words"),
-    [("truncated", "decode", "truncated"), ("black", "field_of_view", "the image is uniform")],
+    [("truncated", "decode", "garbled"), ("black", "field_of_view", "the image is uniform")],
 )
 def test_an_unusable_image_is_rejected_with_its_reason(tmp_path, kind, stage, words):
     rejection = pack_image(task(spoil(tmp_path, kind)))
