@@ -29,7 +29,8 @@ from retfm_dist.cohort.table import read_archive_table
 from retfm_dist.config import load_config
 from retfm_dist.data.loader import build_loader
 from retfm_dist.ranks.world import Ranks
-from retfm_dist.shard.build import BuildOptions, build_shards
+from retfm_dist.shard.build import build_shards
+from retfm_dist.shard.packing.options import BuildOptions
 from retfm_dist.synth import write_cohort
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo_cpu.yaml"

@@ -7,12 +7,20 @@ only when stderr is a terminal.
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from signal import SIGINT, SIGTERM, signal
 from typing import TypeVar
 
 from retfm_dist.errors import RetfmError, system_failure
 
+logger = logging.getLogger(__name__)
+
 Item = TypeVar("Item")
+
+PROGRESS_INTERVAL_S = 60.0
+"""Time between two lines of progress where there is no terminal."""
 
 BROKEN_PIPE_EXIT_CODE = 141
 """Exit code when the reader of the output ended early: 128 + SIGPIPE, as of other Unix tools."""
@@ -34,7 +42,36 @@ def run_command(command: Callable[[], object]) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201 - see above
-        sys.exit(130)
+        sys.exit(128 + SIGINT)
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM, inside `interruptible`."""
+
+
+@contextmanager
+def interruptible(note: str) -> Iterator[None]:
+    """End on SIGTERM as on Ctrl-C, after cleaning up, and say what becomes of the work.
+
+    Args:
+        note: Added to the message that the command was interrupted.
+
+    Raises:
+        SystemExit: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+
+    def terminate(*_: object) -> None:
+        raise TerminatedError
+
+    before = signal(SIGTERM, terminate)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        # Not left to the command line's parser, which would end in silence.
+        print(f"interrupted; {note}", file=sys.stderr)  # noqa: T201
+        sys.exit(128 + (SIGTERM if isinstance(error, TerminatedError) else SIGINT))
+    finally:
+        signal(SIGTERM, before)
 
 
 def _forward_system_failures(command: Callable[[], object]) -> None:
@@ -59,7 +96,7 @@ def set_up_logging(level: int = logging.INFO) -> None:
 def track(items: Iterable[Item], *, description: str, total: int | None = None) -> Iterator[Item]:
     """Yield `items` under a progress bar with rate and time left on a terminal's stderr."""
     if not sys.stderr.isatty():
-        yield from items
+        yield from _log_progress(items, description, total)
         return
     from rich.console import Console
     from rich.progress import track as rich_track
@@ -67,3 +104,19 @@ def track(items: Iterable[Item], *, description: str, total: int | None = None) 
     yield from rich_track(
         items, description=description, total=total, console=Console(stderr=True), transient=True
     )
+
+
+def _log_progress(items: Iterable[Item], description: str, total: int | None) -> Iterator[Item]:
+    """Yield `items` and log a line now and then, for the logs of jobs."""
+    start = last = time.monotonic()
+    for count, item in enumerate(items):
+        now = time.monotonic()
+        if now - last >= PROGRESS_INTERVAL_S and count:
+            last = now
+            rate = count / (now - start)
+            ahead = ""
+            if total:
+                minutes = (total - count) / rate / 60
+                ahead = f" of {total:,} ({count / total:.1%}), {minutes:.0f} min left"
+            logger.info("%s: %s%s, %.1f/s", description, f"{count:,}", ahead, rate)
+        yield item

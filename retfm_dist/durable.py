@@ -21,7 +21,11 @@ from retfm_dist.errors import RetfmError
 
 logger = logging.getLogger(__name__)
 
+RESULT_NAME = "result"
+"""Folder of a `kept_workspace` that becomes the result."""
+
 _CHUNK_BYTES = 1 << 20
+_SYNC_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 _LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -35,10 +39,16 @@ def sha256_file(path: Path) -> str:
 
 
 def sync_directory(path: Path) -> None:
-    """Flush a directory's entries, so that a rename in it survives a power cut."""
+    """Flush a directory's entries, so that a rename in it survives a power cut.
+
+    Network and removable file systems may not know how, and answer EINVAL; then nothing is done.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _SYNC_UNSUPPORTED:
+            raise
     finally:
         os.close(descriptor)
 
@@ -130,6 +140,44 @@ def staged_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
         lock_path.unlink(missing_ok=True)
         os.close(lock)
+
+
+@contextmanager
+def kept_workspace(path: Path) -> Iterator[Path]:
+    """Yield a hidden sibling of `path` to work in, which stays when the work is interrupted.
+
+    The next call finds in it what an earlier one left. On success its folder `result` becomes
+    `path` and the rest is removed. An advisory lock keeps two live processes apart.
+
+    Raises:
+        RetfmError: `path` exists, or another process is writing it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    workspace = workspace_path(path)
+    lock_path = path.with_name(f".{path.name}.lock")
+    lock = _lock_file(lock_path, wanted_for=path)
+    try:
+        if path.exists():
+            # Killed after the rename below: the result stands, the rest has no use.
+            if not (workspace / RESULT_NAME).exists():
+                shutil.rmtree(workspace, ignore_errors=True)
+            raise _already_there(path)
+        workspace.mkdir(exist_ok=True)
+        yield workspace
+        _sync_tree(workspace / RESULT_NAME)
+        if path.exists():
+            raise _already_there(path)
+        (workspace / RESULT_NAME).rename(path)
+        sync_directory(path.parent)
+        shutil.rmtree(workspace, ignore_errors=True)
+    finally:
+        lock_path.unlink(missing_ok=True)
+        os.close(lock)
+
+
+def workspace_path(path: Path) -> Path:
+    """Return the directory in which `path` is being made."""
+    return path.with_name(f".{path.name}.partial")
 
 
 def _already_there(path: Path) -> RetfmError:

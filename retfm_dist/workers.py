@@ -7,10 +7,11 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from itertools import islice
 from typing import TypeVar
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from retfm_dist.errors import WorkerError
 
@@ -18,6 +19,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _TASKS_PER_WORKER = 4
+_MAX_LOSSES_IN_A_ROW = 8
 
 
 def usable_cores() -> int:
@@ -28,44 +30,78 @@ def usable_cores() -> int:
 
 
 def map_in_order(
-    function: Callable[[Task], Result], tasks: Iterable[Task], *, workers: int
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    *,
+    workers: int,
+    timeout_s: float | None = None,
+    replace_lost: Callable[[str], Result] | None = None,
 ) -> Generator[Result, None, None]:
     """Yield `function(task)` for every task, in the order of the tasks.
 
     Workers are spawned, not forked, so threads of the caller do no harm. At most four tasks per
-    worker are under way or waiting to be consumed. One worker means this process itself.
+    worker are under way or waiting to be consumed. One worker means this process itself, unless
+    there is a time limit.
 
     Args:
         function: Importable by name; its exceptions pass through.
         tasks: Picklable arguments, drawn as needed.
         workers: Number of processes.
+        timeout_s: Longest that one task may take; then its worker is killed and replaced.
+        replace_lost: Gives the result of a task whose worker died or took too long, from the
+            reason; without it that is an error.
 
     Raises:
-        WorkerError: A worker process died, for lack of memory or in a crash.
+        WorkerError: A worker process died or took too long and `replace_lost` is None, or one
+            after the other does.
     """
-    if workers == 1:
+    if workers == 1 and timeout_s is None:
         yield from map(function, tasks)
         return
-    executor = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
+    pool = ProcessPool(
+        workers, context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
     )
     remaining = iter(tasks)
+    num_lost = 0
+
+    def submit(count: int) -> list[ProcessFuture]:
+        return [
+            pool.schedule(function, args=(task,), timeout=timeout_s)
+            for task in islice(remaining, count)
+        ]
+
     try:
-        pending: deque[Future[Result]] = deque(
-            executor.submit(function, task)
-            for task in islice(remaining, workers * _TASKS_PER_WORKER)
-        )
+        pending = deque(submit(workers * _TASKS_PER_WORKER))
         while pending:
-            yield pending.popleft().result()
-            pending.extend(executor.submit(function, task) for task in islice(remaining, 1))
-    except BrokenProcessPool as error:
-        raise WorkerError(
-            "a worker process died",
-            got="a crash or a kill, often for lack of memory",
-            hint="use fewer workers",
-        ) from error
+            future = pending.popleft()
+            reason = _why_lost(future)
+            num_lost = num_lost + 1 if reason else 0
+            if reason is None:
+                yield future.result()
+            elif replace_lost is not None and num_lost <= _MAX_LOSSES_IN_A_ROW:
+                yield replace_lost(reason)
+            else:
+                raise WorkerError(
+                    "a worker process died",
+                    got=reason,
+                    hint="a crash or a kill is often for lack of memory: use fewer workers",
+                )
+            pending.extend(submit(1))
+        pool.close()
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        pool.stop()
+        pool.join()
+
+
+def _why_lost(future: ProcessFuture) -> str | None:
+    """Wait for a task; return why its process gave no result, or None where it gave one."""
+    error = future.exception()
+    if isinstance(error, ProcessExpired):
+        return f"the process ended with exit code {error.exitcode}"
+    # Pebble's own has the limit beside the text; another is the function's.
+    if isinstance(error, FutureTimeoutError) and len(error.args) == 2:
+        return f"no result within {error.args[1]:g} s"
+    return None
 
 
 def _prepare_worker() -> None:

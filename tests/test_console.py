@@ -1,10 +1,13 @@
+import logging
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from retfm_dist.console import run_command, track
+from retfm_dist import console
+from retfm_dist.console import interruptible, run_command, track
 from retfm_dist.errors import ShardError
 
 
@@ -77,3 +80,34 @@ def test_a_reader_that_ends_early_is_no_error(num_lines):
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(("how", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interruptible_work_ends_with_a_note_after_cleaning_up(capsys, how, code):
+    cleaned = []
+    before = signal.getsignal(signal.SIGTERM)
+
+    @interruptible("the work goes on later")
+    def work():
+        try:
+            os.kill(os.getpid(), how)
+            signal.pause()
+        finally:
+            cleaned.append(how)
+
+    with pytest.raises(SystemExit) as exit_info:
+        work()
+    assert exit_info.value.code == code
+    assert cleaned == [how]
+    assert capsys.readouterr().err == "interrupted; the work goes on later\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_progress_is_logged_now_and_then_where_there_is_no_terminal(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    moments = iter([0.0, 1.0, 59.0, 61.0, 62.0, 130.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(moments))
+    assert list(track(range(5), description="packing", total=5)) == list(range(5))
+    assert [record.getMessage() for record in caplog.records] == [
+        "packing: 2 of 5 (40.0%), 2 min left, 0.0/s", "packing: 4 of 5 (80.0%), 1 min left, 0.0/s",
+    ]  # fmt: skip

@@ -2,13 +2,23 @@ import errno
 import fcntl
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-from retfm_dist.durable import open_atomic, sha256_file, staged_directory, write_json
+from retfm_dist import durable
+from retfm_dist.durable import (
+    RESULT_NAME,
+    kept_workspace,
+    open_atomic,
+    sha256_file,
+    staged_directory,
+    workspace_path,
+    write_json,
+)
 from retfm_dist.errors import RetfmError
 
 
@@ -155,3 +165,53 @@ def test_the_locked_file_is_open_for_writing_as_network_file_systems_ask(tmp_pat
     with staged_directory(tmp_path / "out"):
         pass
     assert modes == [os.O_RDWR]
+
+
+def test_a_workspace_is_kept_on_failure_and_becomes_the_result_on_success(tmp_path):
+    out = tmp_path / "sets" / "a"
+
+    def work_and_fail():
+        with kept_workspace(out) as workspace:
+            assert workspace == workspace_path(out)
+            (workspace / RESULT_NAME).mkdir(exist_ok=True)
+            with (workspace / "progress").open("a") as file:
+                file.write("x")
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            work_and_fail()
+    with kept_workspace(out) as workspace:
+        assert (workspace / "progress").read_text() == "xx"
+        (workspace / RESULT_NAME / "file").write_text("done")
+    assert [path.name for path in out.parent.iterdir()] == ["a"]
+    assert (out / "file").read_text() == "done"
+
+
+def test_a_workspace_left_after_its_result_stands_is_removed(tmp_path):
+    (tmp_path / "a").mkdir()
+    workspace_path(tmp_path / "a").mkdir()
+    with pytest.raises(RetfmError, match="already exists"), kept_workspace(tmp_path / "a"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_two_processes_do_not_share_a_workspace(tmp_path):
+    with kept_workspace(tmp_path / "a") as workspace:
+        (workspace / RESULT_NAME).mkdir()
+        with pytest.raises(RetfmError, match="another process"), kept_workspace(tmp_path / "a"):
+            pass
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_flush_directories_is_no_failure(tmp_path, monkeypatch, code):
+    real = durable.os.fsync
+
+    def fsync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, "not here")
+        real(descriptor)
+
+    monkeypatch.setattr(durable.os, "fsync", fsync)
+    write_json(tmp_path / "a.json", {})
+    assert (tmp_path / "a.json").read_text() == "{}\n"

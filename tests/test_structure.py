@@ -16,6 +16,7 @@ INNER = {
         "evaluate.config", "evaluate.encode", "evaluate.predictions", "evaluate.protocols",
         "evaluate.samples", "evaluate.score",
     },
+    "shard.packing": {"shard.plan"},
     "synth.draw": {"synth.anatomy", "synth.cohort", "synth.sites", "synth.streams", "synth.vessel_tree"},
     "train.engine": set(),
 }  # fmt: skip

@@ -1,6 +1,7 @@
 """Mapping over worker processes: ordered, bounded, and failing in clear words."""
 
 import os
+import signal
 import time
 
 import pytest
@@ -48,8 +49,48 @@ def test_errors_pass_through(workers):
 
 
 def test_a_dead_worker_is_an_error():
-    with pytest.raises(WorkerError, match="a worker process died.*use fewer workers"):
+    with pytest.raises(
+        WorkerError,
+        match="a worker process died; got the process ended with exit code 3; .*use fewer workers",
+    ):
         list(map_in_order(die, range(3), workers=2))
+
+
+def misbehave(number):
+    if number == 7:
+        os._exit(9)
+    if number == 11:
+        time.sleep(60)
+    if number == 13:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_task_that_kills_or_holds_its_worker_costs_itself_alone(workers):
+    results = list(
+        map_in_order(misbehave, range(20), workers=workers, timeout_s=1.5, replace_lost=str)
+    )
+    lost = {
+        7: "the process ended with exit code 9",
+        11: "no result within 1.5 s",
+        13: "the process ended with exit code -9",
+    }
+    assert results == [lost.get(number, number) for number in range(20)]
+
+
+def test_workers_that_all_die_are_an_error_all_the_same():
+    with pytest.raises(WorkerError, match="a worker process died"):
+        list(map_in_order(die, range(100), workers=2, timeout_s=60, replace_lost=str))
+
+
+def time_out(number):
+    raise TimeoutError("of the function itself")
+
+
+def test_a_timeout_of_the_function_passes_through():
+    with pytest.raises(TimeoutError, match="of the function itself"):
+        list(map_in_order(time_out, range(3), workers=2, timeout_s=60, replace_lost=str))
 
 
 def test_there_is_a_core():

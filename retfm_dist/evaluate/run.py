@@ -19,7 +19,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from retfm_dist.cohort.pseudonym import load_salt
+from retfm_dist.cohort.salt import make_salt
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.describe import describe_evaluation, describe_samples
 from retfm_dist.evaluate.encode.models import build_models
@@ -50,7 +50,7 @@ def run_evaluation(config: EvaluateConfig) -> Path:
     """
     selected = read_tasks(config)
     models = build_models(config)
-    salt = load_salt(config.salt) if config.salt else secrets.token_bytes(32)
+    salt = make_salt(config.salt) if config.salt else secrets.token_bytes(32)
     check_is_evaluation(config.out)
     tasks = prepare_tasks(selected, models, config)
     protocols = build_protocols(config)

@@ -35,3 +35,10 @@ def difference_hash(image: Image.Image) -> str:
     miniature = image.convert("L").resize((_HASH_SIDE + 1, _HASH_SIDE), Image.Resampling.BOX)
     values = np.asarray(miniature, dtype=np.int16)
     return np.packbits(values[:, 1:] > values[:, :-1]).tobytes().hex()
+
+
+def miniature(image: Image.Image) -> bytes:
+    """Return the image as 16 x 16 gray pixels, row by row: enough to confirm that two are alike."""
+    side = _HASH_SIDE
+    small = image.convert("L").resize((side, side), Image.Resampling.BOX, reducing_gap=2.0)
+    return small.tobytes()

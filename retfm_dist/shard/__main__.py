@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from retfm_dist.console import run_command
+from retfm_dist.console import interruptible, run_command
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +45,41 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
     max_reject_ratio: Annotated[
         float, typer.Option(help="Largest share of unusable images.")
     ] = 0.01,
-    salt_file: Annotated[
-        Path | None,
+    accept: Annotated[
+        list[str] | None,
         typer.Option(
-            help="Secret key of the pseudonyms, made if missing. Keep it, and keep it secret. "
-            "Default: pseudonym.salt beside OUT.",
+            help="Pack pictures that are otherwise put in quarantine: frame (no round outline) or "
+            "strokes (a name across the rim); repeatable.",
+            metavar="KIND",
             show_default=False,
         ),
     ] = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Modality to pack where the table names one; repeatable. Default: cfp.",
+            show_default=False,
+        ),
+    ] = None,
+    duplicates: Annotated[
+        str,
+        typer.Option(
+            help="exact: leave out later copies of a file, report near duplicates. near: leave "
+            "out both. refuse: no set if they conflict in patient, eye or label."
+        ),
+    ] = "exact",
+    salt_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Secret key of the pseudonyms, made if missing. Keep it, keep it secret, keep it "
+            "apart from the sets. Default: ~/.config/retfm_dist/pseudonym.salt.",
+            show_default=False,
+        ),
+    ] = None,
+    new_salt: Annotated[
+        bool,
+        typer.Option("--new-salt", help="Use another salt than that of the sets beside OUT."),
+    ] = False,
     keep_column: Annotated[
         list[str] | None,
         typer.Option(help="Further column to keep as a label; repeatable.", metavar="NAME"),
@@ -64,48 +91,49 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
             help="Accept patient numbers that look damaged, and nearly alike ones as different.",
         ),
     ] = False,
+    image_timeout: Annotated[
+        float, typer.Option(help="Longest that one photograph may take, s.")
+    ] = 60,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Pack a table's photographs into a new shard set.
+    """Pack a table's photographs into a new shard set; an interrupted build is continued.
 
     Example: python -m retfm_dist.shard build --table images.csv --images archive --out shards/a
     """
-    from retfm_dist.cohort.pseudonym import load_salt
+    from retfm_dist.cohort.private import check_packed_values
     from retfm_dist.cohort.table import read_archive_table
-    from retfm_dist.errors import ShardError
-    from retfm_dist.shard.build import BuildOptions, build_shards
+    from retfm_dist.durable import workspace_path
+    from retfm_dist.shard.build import build_shards
+    from retfm_dist.shard.packing.options import BuildOptions
+    from retfm_dist.shard.salting import choose_salt
     from retfm_dist.workers import usable_cores
 
-    table_path = _choose_table(table, manifest)
-    salt_path = salt_file or out.parent / "pseudonym.salt"
-    if out.resolve() in salt_path.resolve().parents:
-        raise ShardError(
-            "the salt file would lie inside the shard set",
-            where=salt_path,
-            hint="keep the secret elsewhere, with --salt-file",
-        )
     records = read_archive_table(
-        table_path, keep_columns=keep_column or (), ids_as_written=ids_as_written
+        _choose_table(table, manifest),
+        keep_columns=keep_column or (),
+        ids_as_written=ids_as_written,
     )
+    check_packed_values(records)
     options = BuildOptions(
         images_dir=images,
-        salt=load_salt(salt_path),
+        salt=choose_salt(salt_file, out, is_new=new_salt),
         size=size,
         quality=quality,
         shard_mb=shard_mb,
         seed=seed,
         max_reject_ratio=max_reject_ratio,
+        accept=tuple(accept or ()),
+        modalities=tuple(modality or ("cfp",)),
+        duplicates=duplicates,
         workers=workers or usable_cores(),
+        image_timeout_s=image_timeout,
     )
-    summary = build_shards(records, options, out)
-    if summary.num_frames:
-        logger.warning(
-            "%d photographs have no round outline and are packed whole, with whatever the camera "
-            "burnt in; look at them with `python -m retfm_dist.shard preview %s`",
-            summary.num_frames,
-            out,
-        )
+    note = (
+        f"the same command goes on where this one ended; to give up, remove {workspace_path(out)}"
+    )
+    with interruptible(note):
+        summary = build_shards(records, options, out)
     left_out = ", ".join(f"{count} {stage}" for stage, count in summary.rejected.items()) or "none"
     _report(
         asdict(summary) | {"out": str(out)},
@@ -119,6 +147,18 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
 def verify(
     shard_dir: ShardDir,
     full: Annotated[bool, typer.Option("--full", help="Check every hash and image, too.")] = False,
+    privacy: Annotated[
+        Path | None,
+        typer.Option(
+            help="Archive table: prove that none of its private values stands in the set.",
+            metavar="TABLE",
+            show_default=False,
+        ),
+    ] = None,
+    log: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --privacy: log of a job to search as well; repeatable."),
+    ] = None,
     workers: Workers = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -131,12 +171,19 @@ def verify(
 
     summary = verify_shards(shard_dir, full=full, workers=workers or usable_cores())
     what = "every hash and image" if full else "sizes and indexes"
-    _report(
-        asdict(summary),
-        as_json=as_json,
-        text=f"{shard_dir}: {what} in order; {summary.num_samples} samples in "
-        f"{summary.num_shards} shards, {summary.num_bytes / 1e6:.1f} MB",
+    text = (
+        f"{shard_dir}: {what} in order; {summary.num_samples} samples in "
+        f"{summary.num_shards} shards, {summary.num_bytes / 1e6:.1f} MB"
     )
+    facts = asdict(summary)
+    if privacy is not None:
+        from retfm_dist.cohort.table import read_archive_table
+        from retfm_dist.shard.privacy import check_privacy
+
+        records = read_archive_table(privacy, ids_as_written=True)
+        facts["num_private_values"] = check_privacy(shard_dir, records, logs=log or ())
+        text += f"; none of {facts['num_private_values']} private values found"
+    _report(facts, as_json=as_json, text=text)
 
 
 @app.command()
@@ -161,6 +208,8 @@ def describe(shard_dir: ShardDir, as_json: AsJson = False) -> None:
         highlight=False,
     )
     console.print(f"fingerprint {facts['fingerprint']}", highlight=False)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in facts["kinds"].items())
+    console.print(f"field of view: {kinds or 'not recorded'}", highlight=False)
     table = Table("grouping", "group", "images", "patients")
     for name in GROUPINGS:
         for row in composition["by"][name]:
@@ -176,6 +225,10 @@ def describe(shard_dir: ShardDir, as_json: AsJson = False) -> None:
 def preview(
     shard_dir: ShardDir,
     out: Annotated[Path, typer.Option(help="Picture to write, .jpg or .png.")],
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Only images of this kind: circle, frame, strokes.", show_default=False),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="Largest number of images.")] = 96,
     tile: Annotated[int, typer.Option(min=16, max=1024, help="Side of an image, px.")] = 128,
     as_json: AsJson = False,
@@ -186,7 +239,7 @@ def preview(
     """
     from retfm_dist.shard.describe import SheetOptions, write_contact_sheet
 
-    drawn = write_contact_sheet(shard_dir, out, SheetOptions(count=count, tile=tile))
+    drawn = write_contact_sheet(shard_dir, out, SheetOptions(count=count, tile=tile, kind=kind))
     _report({"out": str(out), "num_images": drawn}, as_json=as_json, text=f"{out}: {drawn} images")
 
 

@@ -15,6 +15,7 @@ from retfm_dist.errors import ShardError
 from retfm_dist.image.jpeg import decode_strictly
 from retfm_dist.shard.index import read_sample_index
 from retfm_dist.shard.manifest import Manifest, read_manifest
+from retfm_dist.shard.write import TABLE_NAME
 
 _GAP_PX = 2
 _GAP_GRAY = 90
@@ -28,11 +29,13 @@ class SheetOptions:
         count: Largest number of images; they are spread evenly over the set.
         tile: Side of an image on the sheet, px.
         columns: Images per row.
+        kind: Only images whose field of view is of this kind; None takes all.
     """
 
     count: int = 96
     tile: int = 128
     columns: int = 12
+    kind: str | None = None
 
 
 def describe_shards(shard_dir: Path) -> dict[str, Any]:
@@ -54,6 +57,7 @@ def describe_shards(shard_dir: Path) -> dict[str, Any]:
         "num_shards": len(manifest.shards),
         "num_bytes": num_bytes,
         "mean_sample_bytes": round(num_bytes / manifest.num_samples),
+        "kinds": manifest.build.get("kinds", {}),
         "fingerprint": manifest.fingerprint,
         "build": manifest.build,
         "composition": composition,
@@ -74,7 +78,7 @@ def write_contact_sheet(shard_dir: Path, out_path: Path, options: SheetOptions) 
         Number of images drawn.
 
     Raises:
-        ShardError: The set is incomplete, or the suffix is another.
+        ShardError: The set is incomplete, has no image of that kind, or the suffix is another.
     """
     formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
     if out_path.suffix.lower() not in formats:
@@ -82,8 +86,9 @@ def write_contact_sheet(shard_dir: Path, out_path: Path, options: SheetOptions) 
             "unknown kind of picture", where=out_path, got=out_path.suffix, expected=".jpg or .png"
         )
     manifest = read_manifest(shard_dir)
-    count = min(options.count, manifest.num_samples)
-    positions = np.arange(count) * manifest.num_samples // count
+    chosen = _positions_of(shard_dir, manifest, options.kind)
+    count = min(options.count, len(chosen))
+    positions = chosen[np.arange(count) * len(chosen) // count]
     pitch = options.tile + _GAP_PX
     columns = min(options.columns, count)
     size = (columns * pitch, -(-count // columns) * pitch)
@@ -97,6 +102,37 @@ def write_contact_sheet(shard_dir: Path, out_path: Path, options: SheetOptions) 
     with open_atomic(out_path) as file:
         file.write(buffer.getvalue())
     return count
+
+
+def _positions_of(shard_dir: Path, manifest: Manifest, kind: str | None) -> np.ndarray:
+    """Return the positions of the images of a kind, ascending."""
+    if kind is None:
+        return np.arange(manifest.num_samples)
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(shard_dir / TABLE_NAME, columns=["kind"])
+    except (pyarrow.ArrowException, OSError) as error:
+        raise ShardError(
+            "the table of samples cannot be read", where=shard_dir, got=error
+        ) from error
+    if not table.column_names:
+        raise ShardError(
+            "the set does not say of which kind its images are",
+            where=shard_dir,
+            hint="it is of an earlier release; leave out --kind or build it again",
+        )
+    kinds = np.array(table["kind"].to_pylist(), object)
+    chosen = np.flatnonzero(kinds == kind)
+    if not len(chosen):
+        raise ShardError(
+            "no image is of this kind",
+            where=shard_dir,
+            got=kind,
+            expected=" or ".join(sorted(set(kinds.tolist()))),
+        )
+    return chosen
 
 
 def _read_jpegs(shard_dir: Path, manifest: Manifest, positions: np.ndarray) -> Iterator[bytes]:

@@ -2,14 +2,14 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import pyarrow as pa
 
 from retfm_dist.cohort.columns import PACKED_COLUMNS
 from retfm_dist.cohort.records import ImageRecord
-from retfm_dist.shard.pack import PackedImage
+from retfm_dist.shard.packing.pack import PackedFacts
 
 MAX_AGE_YEARS = 90
 """Ages above are written as 90: few people are that old, so an exact age could name them.
@@ -23,11 +23,13 @@ _COLUMNS = (
     ("shard", pa.string()),
     ("subject_id", pa.string()),
     *((column.name, _PACKED_TYPES[str(column.packed_as)]) for column in PACKED_COLUMNS),
+    ("kind", pa.string()),
     ("source_sha256", pa.string()),
     ("perceptual_hash", pa.string()),
     ("height", pa.int32()),
     ("width", pa.int32()),
 )
+_NOT_IN_SIDECAR = ("source_sha256", "perceptual_hash")
 RESERVED_COLUMNS = frozenset(name for name, _ in _COLUMNS)
 
 
@@ -76,16 +78,21 @@ class Sample:
     def sidecar(self) -> bytes:
         """Render KEY.json: everything but the hashes, uid in hex (JSON numbers end at 2^53)."""
         facts = asdict(self) | {"uid": f"{self.uid:016x}"}
-        del facts["source_sha256"], facts["perceptual_hash"]
+        for name in _NOT_IN_SIDECAR:
+            del facts[name]
         return json.dumps(facts, sort_keys=True, separators=(",", ":")).encode("ascii")
 
     def table_row(self, shard: str) -> dict[str, Any]:
         """Return the row of samples.parquet; labels are columns of their own."""
-        values = asdict(self) | {"shard": shard}
+        values = asdict(self) | {"shard": shard, "kind": self.field_of_view["kind"]}
         return {name: values[name] for name, _ in _COLUMNS} | dict(self.labels)
 
 
-def make_sample(record: ImageRecord, packed: PackedImage, *, subject_id: str) -> Sample:
+SIDECAR_FIELDS = frozenset(field.name for field in fields(Sample)) - frozenset(_NOT_IN_SIDECAR)
+"""Fields of KEY.json."""
+
+
+def make_sample(record: ImageRecord, packed: PackedFacts, *, subject_id: str) -> Sample:
     """Combine a table row, without identifiers, with the result of packing its image."""
     known = {column.name: getattr(record, column.name) for column in PACKED_COLUMNS}
     if record.age is not None:

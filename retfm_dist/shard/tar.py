@@ -53,6 +53,14 @@ def member_bytes(size: int) -> int:
     return BLOCK_BYTES + size + -size % BLOCK_BYTES
 
 
+def render_header(name: str, size: int) -> bytes:
+    """Return the 512 bytes before a member's data; name and size are all that varies."""
+    info = tarfile.TarInfo(name)
+    info.size = size
+    info.mode = 0o644
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
 class TarWriter:
     """Append members to a tar and hash it on the way."""
 
@@ -65,10 +73,7 @@ class TarWriter:
     def add(self, name: str, data: bytes) -> Member:
         """Append a member."""
         assert _MEMBER_NAME.fullmatch(name), name
-        info = tarfile.TarInfo(name)
-        info.size = len(data)
-        info.mode = 0o644
-        self._write(info.tobuf(tarfile.USTAR_FORMAT))
+        self._write(render_header(name, len(data)))
         member = Member(name, self._num_bytes, len(data))
         self._write(data)
         self._write(bytes(-len(data) % BLOCK_BYTES))

@@ -1,61 +1,12 @@
 """Pseudonyms: stable under a salt, useless without it, and the salt guarded."""
 
-import stat
-
 import pytest
 
 from retfm_dist.cohort import pseudonym
-from retfm_dist.cohort.pseudonym import assign_pseudonyms, load_salt, make_pseudonym, make_salt_id
+from retfm_dist.cohort.pseudonym import assign_pseudonyms, make_pseudonym, make_salt_id
 from retfm_dist.errors import CohortError
 
 SALT = b"0123456789abcdef0123456789abcdef"
-
-
-def test_a_missing_salt_is_made_private_and_kept(tmp_path):
-    path = tmp_path / "new" / "salt"
-    salt = load_salt(path)
-    assert len(salt) == 64
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert load_salt(path) == salt
-    assert [entry.name for entry in path.parent.iterdir()] == ["salt"]
-
-
-def test_two_salts_differ(tmp_path):
-    assert load_salt(tmp_path / "a") != load_salt(tmp_path / "b")
-
-
-def test_a_salt_made_meanwhile_by_another_process_wins(tmp_path, monkeypatch):
-    path = tmp_path / "salt"
-    link = pseudonym.os.link
-
-    def late_link(source, target):
-        path.write_bytes(SALT)
-        path.chmod(0o600)
-        link(source, target)
-
-    monkeypatch.setattr(pseudonym.os, "link", late_link)
-    assert load_salt(path) == SALT
-
-
-def test_a_salt_that_others_can_read_is_refused(tmp_path):
-    path = tmp_path / "salt"
-    path.write_bytes(SALT)
-    path.chmod(0o640)
-    with pytest.raises(CohortError, match="readable by others; got mode 0640, expected 0600"):
-        load_salt(path)
-
-
-def test_a_short_salt_is_refused(tmp_path):
-    path = tmp_path / "salt"
-    path.write_bytes(b"secret\n")
-    path.chmod(0o600)
-    with pytest.raises(CohortError, match="too short to be secret; got 6 characters"):
-        load_salt(path)
-
-
-def test_a_salt_that_cannot_be_read_is_refused(tmp_path):
-    with pytest.raises(CohortError, match="cannot use the salt file"):
-        load_salt(tmp_path)
 
 
 def test_pseudonyms_are_pinned():

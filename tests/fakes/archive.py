@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from retfm_dist.cohort.table import read_archive_table
-from retfm_dist.shard.build import BuildOptions, build_shards
+from retfm_dist.shard.build import build_shards
+from retfm_dist.shard.packing.options import BuildOptions
 
 SALT = b"0123456789abcdef0123456789abcdef"
 COLUMNS = (
@@ -24,7 +25,7 @@ def draw_eye(number: int, *, side: int = 120) -> Image.Image:
     return Image.fromarray((gray[..., None] * [1.0, 0.5, 0.3]).astype(np.uint8))
 
 
-def write_archive(directory: Path, *, count: int = 12) -> Path:
+def write_archive(directory: Path, *, count: int = 12, side: int = 120) -> Path:
     """Write images named after fictitious patients, two each, and `table.csv`; return its path."""
     (directory / "clinic").mkdir(parents=True)
     with (directory / "table.csv").open("w", newline="") as file:
@@ -32,7 +33,7 @@ def write_archive(directory: Path, *, count: int = 12) -> Path:
         writer.writerow(COLUMNS)
         for number in range(count):
             name = f"clinic/doe_{number:03d}.jpg"
-            draw_eye(number).save(directory / name, quality=90)
+            draw_eye(number, side=side).save(directory / name, quality=90)
             writer.writerow([
                 name, f"NHS-{number // 2:04d}", f"EXAM-{number}", "LR"[number % 2], 40 + 5 * (number % 12),
                 "FM"[number // 2 % 2], "Camera", "north", number % 3, "Ann",
@@ -42,7 +43,13 @@ def write_archive(directory: Path, *, count: int = 12) -> Path:
 
 def build(table: Path, out_dir: Path, **changes):
     """Build a set of 48-pixel squares, in this process unless told otherwise."""
-    options = {"salt": SALT, "size": 48, "shard_mb": 0.02, "workers": 1} | changes
+    options = {
+        "salt": SALT,
+        "size": 48,
+        "shard_mb": 0.02,
+        "workers": 1,
+        "image_timeout_s": None,
+    } | changes
     keep_columns = options.pop("keep_columns", ())
     records = read_archive_table(table, keep_columns=keep_columns)
     return build_shards(records, BuildOptions(images_dir=table.parent, **options), out_dir)

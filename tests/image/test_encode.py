@@ -5,7 +5,7 @@ import io
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from retfm_dist.image.encode import difference_hash, encode_jpeg
+from retfm_dist.image.encode import difference_hash, encode_jpeg, miniature
 from tests.fakes.discs import draw_disc
 
 
@@ -60,3 +60,11 @@ def test_hash_bits_say_where_brightness_rises():
     )
     assert difference_hash(Image.fromarray(ramp)) == "f" * 64
     assert difference_hash(Image.fromarray(ramp[:, ::-1].copy())) == "0" * 64
+
+
+def test_a_miniature_is_small_gray_and_stable_under_encoding():
+    image = draw_disc()
+    small = np.frombuffer(miniature(image), np.uint8).astype(int)
+    again = Image.open(io.BytesIO(encode_jpeg(image, quality=50)))
+    assert small.shape == (256,)
+    assert np.abs(small - np.frombuffer(miniature(again), np.uint8)).mean() < 1

@@ -82,3 +82,12 @@ def image_steps(data):
 
 def test_a_picture_too_small_for_a_verdict_has_none():
     assert not has_seam(np.zeros((20, 20, 3), np.uint8), LAYOUTS[0])
+
+
+@pytest.mark.parametrize("width", [640, 1000, 1700, 2500, 3300, 4100])
+def test_pictures_of_any_width_are_measured(width):
+    pixels = np.asarray(Image.fromarray(scene()).resize((width, 300)))
+    for layout in LAYOUTS:
+        blocks = (300 // layout.height) * (width // layout.width)
+        assert not has_seam(pixels, layout)
+        assert has_seam(shift(pixels, layout, blocks // 2, np.array([12, 12, 12])), layout)

@@ -8,16 +8,18 @@ import tarfile
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from retfm_dist.cohort.pseudonym import make_pseudonym
 from retfm_dist.cohort.table import read_archive_table
 from retfm_dist.durable import sha256_file
 from retfm_dist.errors import RetfmError, ShardError
 from retfm_dist.image.read import decode_image
-from retfm_dist.shard.build import BuildOptions, build_shards, rejects_path
+from retfm_dist.shard.build import build_shards
 from retfm_dist.shard.index import read_sample_index
 from retfm_dist.shard.manifest import read_manifest
+from retfm_dist.shard.packing.options import BuildOptions
+from retfm_dist.shard.packing.rejects import rejects_path
 from tests.fakes.archive import SALT, build, draw_eye, read_tree, write_archive
 
 
@@ -48,7 +50,14 @@ def image_path(table, number):
 def test_a_set_has_the_documented_files(shard_set):
     manifest = read_manifest(shard_set)
     assert len(manifest.shards) > 1
-    expected = {"manifest.json", "samples.parquet", "rejects.csv", "cohort.json", "cohort.md"}
+    expected = {
+        "manifest.json",
+        "samples.parquet",
+        "rejects.csv",
+        "duplicates.csv",
+        "cohort.json",
+        "cohort.md",
+    }
     for shard in manifest.shards:
         expected |= {shard.name, shard.index_name, shard.dali_index_name}
     assert {path.name for path in shard_set.iterdir()} == expected
@@ -182,13 +191,21 @@ def test_too_many_bad_images_end_the_build_with_the_list_beside(own_archive, tmp
     out_dir = tmp_path / "sets" / "set"
     with pytest.raises(
         ShardError,
-        match=r"3 of 12 \(3 x \[read: no such file or directory\]\), expected at most 1.00%",
+        match=r"3 of 12 \(3 x \[read: no such file\]\), expected at most 1.00%",
     ):
         build(own_archive, out_dir)
-    assert [path.name for path in out_dir.parent.iterdir()] == ["set.rejects.csv"]
+    assert {path.name for path in out_dir.parent.iterdir()} == {".set.partial", "set.rejects.csv"}
     assert [row for row, _, _ in read_rejects(rejects_path(out_dir))] == [1, 2, 5]
     build(own_archive, out_dir, max_reject_ratio=0.25)
     assert [path.name for path in out_dir.parent.iterdir()] == ["set"]
+
+
+def test_a_build_is_given_up_as_soon_as_it_is_hopeless(tmp_path):
+    table = write_archive(tmp_path / "archive", count=400)
+    for number in range(0, 130):
+        image_path(table, number).write_bytes(b"no photograph")
+    with pytest.raises(ShardError, match="got 100 of 400 after the first 100"):
+        build(table, tmp_path / "set")
 
 
 def test_a_table_without_a_usable_image_is_refused(own_archive, tmp_path):
@@ -211,13 +228,75 @@ def test_duplicates_are_listed_but_do_not_count_as_failures(own_archive, tmp_pat
     assert "2 images left out as duplicates" in caplog.text
 
 
-def test_images_without_a_border_are_counted(own_archive, tmp_path):
+def facts_of(shard_set):
+    return [json.loads(data) for name, data in read_members(shard_set).items() if "json" in name]
+
+
+def test_pictures_without_a_circle_are_quarantined_unless_accepted(own_archive, tmp_path, caplog):
     draw_eye(30, side=400).crop((120, 120, 300, 300)).save(image_path(own_archive, 2))
-    assert build(own_archive, tmp_path / "set").num_frames == 1
-    facts = [
-        json.loads(data) for name, data in read_members(tmp_path / "set").items() if "json" in name
+    named = draw_eye(5, side=300)
+    ImageDraw.Draw(named).text((30, 40), "DOE JANE 1950 " * 2, fill=(255, 255, 255), font_size=16)
+    named.save(image_path(own_archive, 5))
+    summary = build(own_archive, tmp_path / "strict", max_reject_ratio=0)
+    assert (summary.kinds, summary.rejected) == ({"circle": 10}, {"quarantine": 2})
+    text = (tmp_path / "strict" / "rejects.csv").read_text().splitlines()
+    assert [line.split(",")[2:4] for line in text[1:]] == [
+        ["quarantine", "frame"],
+        ["quarantine", "strokes"],
     ]
-    assert sorted(fact["field_of_view"]["kind"] for fact in facts) == ["circle"] * 11 + ["frame"]
+    assert (
+        "1 images in quarantine (frame): listed in rejects.csv and not packed; --accept frame"
+        in caplog.text
+    )
+    summary = build(own_archive, tmp_path / "set", accept=["frame", "strokes"])
+    assert (summary.kinds, summary.rejected) == ({"circle": 10, "frame": 1, "strokes": 1}, {})
+    kinds = sorted(fact["field_of_view"]["kind"] for fact in facts_of(tmp_path / "set"))
+    assert kinds == ["circle"] * 10 + ["frame", "strokes"]
+    table = pq.read_table(tmp_path / "set" / "samples.parquet")
+    assert sorted(table["kind"].to_pylist()) == kinds
+
+
+def test_other_modalities_are_quarantined_unless_asked_for(own_archive, tmp_path):
+    lines = own_archive.read_text().splitlines()
+    spelled = ["modality", "CFP", "OCT", "", "colour fundus photograph", *["fundus"] * 8]
+    own_archive.write_text(
+        "\n".join(f"{line},{word}" for line, word in zip(lines, spelled, strict=True))
+    )
+    image_path(own_archive, 1).write_bytes(b"no photograph, and never looked at")
+    summary = build(own_archive, tmp_path / "set", max_reject_ratio=0)
+    assert (summary.num_samples, summary.rejected) == (11, {"quarantine": 1})
+    assert (
+        (tmp_path / "set" / "rejects.csv")
+        .read_text()
+        .splitlines()[1]
+        .endswith("quarantine,modality,of another modality")
+    )
+    own_archive.write_text(own_archive.read_text().replace(",\n", ",OCT\n"))
+    with pytest.raises(ShardError, match="no image is left to pack; got 12 of 12.*--modality"):
+        build(own_archive, tmp_path / "none", modalities=["slit lamp"])
+
+
+def test_near_duplicates_are_reported_or_left_out(own_archive, tmp_path, caplog):
+    with Image.open(image_path(own_archive, 0)) as image:
+        image.save(image_path(own_archive, 1), quality=85)
+        image.save(image_path(own_archive, 9), quality=80)
+    summary = build(own_archive, tmp_path / "exact")
+    assert (summary.num_samples, summary.rejected) == (12, {})
+    lines = (tmp_path / "exact" / "duplicates.csv").read_text().splitlines()
+    assert [line.rsplit(",", 1)[0] for line in lines] == [
+        "row,first_row,kind,same_patient,same_labels", "2,1,near,1,0", "10,1,near,0,1",
+    ]  # fmt: skip
+    assert "2 images are near duplicates of others and packed" in caplog.text
+    assert "2 pairs of the same picture are of different patients, eyes or labels" in caplog.text
+    summary = build(own_archive, tmp_path / "near", duplicates="near", max_reject_ratio=0)
+    assert (summary.num_samples, summary.rejected) == (10, {"duplicate": 2})
+    reasons = [reason for _, _, reason in read_rejects(tmp_path / "near" / "rejects.csv")]
+    assert reasons == ["same picture as row 1", "same picture as row 1, of another patient"]
+    with pytest.raises(
+        ShardError,
+        match="different patients, eyes or labels; got 2 pairs, first rows 1 and 2, 1 and 10",
+    ):
+        build(own_archive, tmp_path / "none", duplicates="refuse")
 
 
 def test_very_old_age_is_capped(shard_set):
@@ -255,6 +334,9 @@ def test_a_kept_column_cannot_shadow_the_table(own_archive, tmp_path):
         ({"seed": -1}, "seed is out of range"),
         ({"max_reject_ratio": 1.5}, "max_reject_ratio is out of range"),
         ({"workers": 0}, "workers is out of range"),
+        ({"image_timeout_s": 0}, "image_timeout_s is out of range"),
+        ({"accept": ["noise"]}, "unknown value of accept; got noise, expected frame or strokes"),
+        ({"duplicates": "all"}, "unknown value of duplicates; got all, expected exact or near or"),
     ],
 )
 def test_options_out_of_range_are_refused(tmp_path, change, message):

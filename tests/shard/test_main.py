@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +14,17 @@ import psutil
 import pytest
 
 from retfm_dist.shard.manifest import read_manifest
-from tests.fakes.archive import draw_eye, write_archive
+from tests.fakes.archive import SALT, draw_eye, read_tree, write_archive
 
 
 def command(*arguments):
     return [sys.executable, "-m", "retfm_dist.shard", *map(str, arguments)]
+
+
+@pytest.fixture(autouse=True)
+def _own_configuration(monkeypatch, tmp_path):
+    """Keep the salts that these builds make out of the user's own configuration."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 def run(*arguments, code=0):
@@ -48,17 +56,25 @@ def test_build_verify_describe_preview(archive, tmp_path):
         *build_arguments(archive, out_dir, "--workers", 2, "--json", "--keep-column", "nurse")
     )
     summary = json.loads(stdout)
-    assert (summary["num_samples"], summary["out"], stderr) == (12, str(out_dir), "")
+    assert (summary["num_samples"], summary["out"]) == (12, str(out_dir))
+    assert "made a new secret salt" in stderr
+    assert stderr.count("\n") == 1
     assert summary["fingerprint"] == read_manifest(out_dir).fingerprint
-    assert {path.name for path in out_dir.parent.iterdir()} == {"set", "pseudonym.salt"}
+    assert [path.name for path in out_dir.parent.iterdir()] == ["set"]
+    assert (tmp_path / "config" / "retfm_dist" / "pseudonym.salt").exists()
     stdout, _ = run("verify", out_dir, "--full", "--workers", 1)
     assert "every hash and image in order; 12 samples in 1 shards" in stdout
     assert json.loads(run("describe", out_dir, "--json")[0])["num_samples"] == 12
     stdout, _ = run("describe", out_dir)
     assert "12 images of 6 patients in 1 shards" in stdout
     assert "age by sex" in stdout
+    assert "field of view: 12 circle" in stdout
     run("preview", out_dir, "--out", tmp_path / "sheet.jpg", "--tile", 32)
     assert (tmp_path / "sheet.jpg").stat().st_size > 1000
+    _, stderr = run("preview", out_dir, "--out", tmp_path / "x.jpg", "--kind", "frame", code=1)
+    assert "no image is of this kind; got frame, expected circle" in stderr
+    stdout, _ = run("verify", out_dir, "--privacy", archive, "--workers", 1)
+    assert "none of 30 private values found" in stdout
 
 
 @pytest.mark.parametrize(
@@ -69,10 +85,6 @@ def test_build_verify_describe_preview(archive, tmp_path):
         (
             ("build", "--table", "none.csv", "--images", ".", "--out", "set"),
             "error: none.csv: cannot read the table",
-        ),
-        (
-            ("build", "--table", "t", "--images", ".", "--out", "s", "--salt-file", "s/x"),
-            "error: s/x: the salt file would lie inside the shard set",
         ),
     ],
 )
@@ -92,17 +104,42 @@ def test_help_has_an_example(name):
     assert f"Example: python -m retfm_dist.shard {name}" in run(name, "--help")[0]
 
 
-def test_photographs_that_are_packed_whole_are_pointed_out(tmp_path):
+def test_quarantined_photographs_are_pointed_out_and_shown_once_accepted(tmp_path):
     table = write_archive(tmp_path / "archive")
     square = draw_eye(30, side=400).crop((120, 120, 300, 300))
     square.save(table.parent / "clinic" / "doe_002.jpg")
-    _, stderr = run(*build_arguments(table, tmp_path / "set"))
-    assert "1 photographs have no round outline and are packed whole" in stderr
+    _, stderr = run(*build_arguments(table, tmp_path / "strict"))
+    assert "1 images in quarantine (frame)" in stderr
+    run(*build_arguments(table, tmp_path / "set", "--accept", "frame"))
+    stdout, _ = run("preview", tmp_path / "set", "--out", tmp_path / "x.png", "--kind", "frame")
+    assert stdout.endswith("1 images\n")
+
+
+def test_an_identifier_in_a_kept_column_is_refused_without_naming_it(tmp_path):
+    table = write_archive(tmp_path / "archive")
+    table.write_text(table.read_text().replace("Ann", "for NHS-0003"))
+    _, stderr = run(*build_arguments(table, tmp_path / "set", "--keep-column", "nurse"), code=1)
+    assert (
+        "column nurse: a packed column holds what identifies people; got the patient_id of row 7 in row 1"
+        in stderr
+    )
+    assert "NHS-0003" not in stderr
+
+
+def test_a_salt_inside_the_set_and_a_lost_one_are_refused(tmp_path):
+    table = write_archive(tmp_path / "archive")
+    arguments = build_arguments(table, tmp_path / "sets" / "a")
+    _, stderr = run(*arguments, "--salt-file", tmp_path / "sets" / "a" / "salt", code=1)
+    assert "the salt file would lie inside the shard set" in stderr
+    run(*arguments)
+    arguments = build_arguments(table, tmp_path / "sets" / "b", "--salt-file", tmp_path / "other")
+    assert "there is no salt here" in run(*arguments, code=1)[1]
+    assert "made a new secret salt" in run(*arguments, "--new-salt")[1]
 
 
 def start_build(table, out_dir):
-    """Start a build of a set with `stuck_image` and return it once it is packing."""
-    process = subprocess.Popen(
+    """Start a build in a group of its own."""
+    return subprocess.Popen(
         command(*build_arguments(table, out_dir, "--workers", 2)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -111,32 +148,18 @@ def start_build(table, out_dir):
         # A shell's background jobs ignore SIGINT, and their children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    spool = out_dir.with_name(f".{out_dir.name}.partial") / ".spool"
+
+
+def wait_until_packing(process, out_dir, *, num_packed=1):
+    """Wait until the build has packed some images."""
+    facts = out_dir.with_name(f".{out_dir.name}.partial") / "spool" / "facts"
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
-        workers = psutil.Process(process.pid).children(recursive=True)
-        # A worker that is ready has a second thread, which watches its parent.
-        if spool.exists() and sum(is_ready(worker) for worker in workers) == 2:
-            return process
-        time.sleep(0.01)
+        with contextlib.suppress(OSError):
+            if facts.read_bytes().count(b"\n") >= num_packed:
+                return
+        time.sleep(0.005)
     pytest.fail("the build did not start to pack")
-
-
-def is_ready(worker):
-    try:
-        return worker.num_threads() > 1
-    except psutil.Error:
-        return False
-
-
-@contextlib.contextmanager
-def stuck_image(path):
-    """Put a pipe without a writer in an image's place: whoever reads it is kept waiting."""
-    aside = path.with_suffix(".aside")
-    path.rename(aside)
-    os.mkfifo(path)
-    yield
-    aside.replace(path)
 
 
 def wait_for_group(process):
@@ -151,27 +174,103 @@ def wait_for_group(process):
     pytest.fail("worker processes outlived the build")
 
 
+@pytest.fixture(scope="module")
+def large_archive(tmp_path_factory):
+    """An archive whose packing takes a second, its set, and the salt of both."""
+    root = tmp_path_factory.mktemp("large")
+    table = write_archive(root / "archive", count=160, side=700)
+    (root / "salt").write_bytes(SALT)
+    (root / "salt").chmod(0o600)
+    run(*build_arguments(table, root / "sets" / "set", "--salt-file", root / "salt"))
+    return table, root / "salt", read_tree(root / "sets" / "set")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_an_interrupted_build_leaves_no_set_and_can_be_started_again(tmp_path, how):
-    table = write_archive(tmp_path / "archive", count=60)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_build_says_so_in_one_line_and_goes_on(
+    large_archive, tmp_path, how, monkeypatch
+):
+    table, salt, expected = large_archive
     out_dir = tmp_path / "sets" / "set"
-    with stuck_image(table.parent / "clinic" / "doe_030.jpg"):
-        process = start_build(table, out_dir)
-        if how == signal.SIGINT:
-            os.killpg(process.pid, how)  # as a terminal does: to the command and its workers
-        else:
-            process.kill()
-        _, stderr = process.communicate(timeout=60)
-    assert process.returncode not in (0, 1)
-    assert "Traceback" not in stderr
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "retfm_dist").mkdir(parents=True)
+    shutil.copy(salt, tmp_path / "config" / "retfm_dist" / "pseudonym.salt")
+    process = start_build(table, out_dir)
+    wait_until_packing(process, out_dir, num_packed=20)
+    started = time.monotonic()
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)  # as a terminal does: to the command and its workers
+    else:
+        process.send_signal(how)
+    _, stderr = process.communicate(timeout=60)
+    assert time.monotonic() - started < 10
+    if how == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 128 + how
+        assert (
+            stderr
+            == f"interrupted; the same command goes on where this one ended; to give up, remove {out_dir.parent}/.set.partial\n"
+        )
     assert not out_dir.exists()
     wait_for_group(process)
-    if how == signal.SIGINT:
-        assert {path.name for path in out_dir.parent.iterdir()} == {"pseudonym.salt"}
-    run(*build_arguments(table, out_dir, "--workers", 2))
-    assert {path.name for path in out_dir.parent.iterdir()} == {"pseudonym.salt", "set"}
-    assert "60 samples" in run("verify", out_dir, "--full", "--workers", 1)[0]
+    _, stderr = run(*build_arguments(table, out_dir, "--workers", 2))
+    assert "images were packed before and are kept" in stderr
+    assert [path.name for path in out_dir.parent.iterdir()] == ["set"]
+    assert read_tree(out_dir) == expected
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments_a_build_gives_the_same_bytes(large_archive, tmp_path):
+    table, salt, expected = large_archive
+    out_dir = tmp_path / "sets" / "set"
+    generator = random.Random(0)
+    arguments = build_arguments(table, out_dir, "--workers", 2, "--salt-file", salt)
+    kills = 0
+    for _ in range(10):
+        process = subprocess.Popen(
+            command(*arguments), stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(generator.uniform(0.8, 2.6))
+        kills += process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        process.wait()
+        wait_for_group(process)
+        if out_dir.exists():
+            assert read_tree(out_dir) == expected
+            shutil.rmtree(out_dir)
+    assert kills >= 3
+    run(*arguments)
+    assert read_tree(out_dir) == expected
+    assert [path.name for path in out_dir.parent.iterdir()] == ["set"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_one_image_at_most(large_archive, tmp_path):
+    table, _, _ = large_archive
+    out_dir = tmp_path / "sets" / "set"
+    process = start_build(table, out_dir)
+    wait_until_packing(process, out_dir, num_packed=10)
+    worker = max(
+        psutil.Process(process.pid).children(recursive=True), key=lambda p: p.memory_info().rss
+    )
+    worker.kill()
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    rejects = (out_dir / "rejects.csv").read_text().splitlines()[1:]
+    assert len(rejects) <= 1
+    assert all("lost,,the process ended with exit code -9" in line for line in rejects)
+
+
+@pytest.mark.slow
+def test_a_pipe_among_the_images_is_one_reject(tmp_path):
+    table = write_archive(tmp_path / "archive", count=200)
+    path = table.parent / "clinic" / "doe_003.jpg"
+    path.unlink()
+    os.mkfifo(path)
+    run(*build_arguments(table, tmp_path / "set"))
+    line = (tmp_path / "set" / "rejects.csv").read_text().splitlines()[1].split(",")
+    assert (line[0], line[2], line[4]) == ("4", "read", "not a regular file but a pipe")
 
 
 def test_the_former_name_of_the_table_option_works_with_one_line_of_advice(tmp_path):

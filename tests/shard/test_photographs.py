@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from retfm_dist.cohort.table import read_archive_table
-from retfm_dist.shard.build import BuildOptions, build_shards
+from retfm_dist.shard.build import build_shards
+from retfm_dist.shard.packing.options import BuildOptions
 from retfm_dist.shard.verify import verify_shards
 from tests.fakes.archive import SALT
 
@@ -35,7 +36,7 @@ def test_all_photographs_are_packed_with_plausible_circles(tmp_path):
     records = read_archive_table(images_dir / "manifest.csv", keep_columns=["source", "grade"])
     options = BuildOptions(images_dir=images_dir, salt=SALT)
     summary = build_shards(records, options, tmp_path / "set")
-    assert (summary.num_samples, summary.num_frames, summary.rejected) == (115, 0, {})
+    assert (summary.num_samples, summary.kinds, summary.rejected) == (115, {"circle": 115}, {})
     assert verify_shards(tmp_path / "set", full=True).num_samples == 115
     with tarfile.open(tmp_path / "set" / "000000.tar") as archive:
         members = {info.name: archive.extractfile(info).read() for info in archive}

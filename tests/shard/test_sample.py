@@ -6,12 +6,12 @@ import pytest
 
 from retfm_dist.cohort.records import ImageRecord
 from retfm_dist.image.field_of_view import FieldOfView
-from retfm_dist.shard.pack import PackedImage
+from retfm_dist.shard.packing.pack import PackedFacts
 from retfm_dist.shard.sample import RESERVED_COLUMNS, make_sample, table_schema
 
-PACKED = PackedImage(
-    jpeg=b"", height=512, width=512, source_sha256="ffffffffffffffff" + "0" * 48, source_height=9,
-    source_width=8, field_of_view=FieldOfView(1.26, 2.04, 3.0, "circle"), perceptual_hash="ab",
+PACKED = PackedFacts(
+    height=512, width=512, source_sha256="ffffffffffffffff" + "0" * 48, source_height=9,
+    source_width=8, field_of_view=FieldOfView(1.26, 2.04, 3.0, "circle"), perceptual_hash="ab", miniature="",
 )  # fmt: skip
 
 
