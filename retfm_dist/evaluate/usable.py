@@ -1,15 +1,18 @@
 """Which of the selected images can be used: present, readable, and not a copy of another."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retfm_dist.errors import EvaluateError
+from retfm_dist.cohort.records import ImageRecord
+from retfm_dist.errors import EvaluateError, ImageError
 from retfm_dist.evaluate.config import TableConfig
 from retfm_dist.evaluate.encode.features import EncodedImages
 from retfm_dist.evaluate.encode.photographs import Photograph
 from retfm_dist.evaluate.samples import TaskSamples, check_classes, drop_copies
+from retfm_dist.image.source import find_source
 
 _ROWS_SHOWN = 8
 
@@ -20,9 +23,7 @@ def drop_missing(samples: TaskSamples, table: TableConfig) -> TaskSamples:
     Raises:
         EvaluateError: They are more than `table.max_bad_ratio` of the task's images.
     """
-    kept = np.array(
-        [(table.images / record.image_path).is_file() for record in samples.records], bool
-    )
+    kept = np.array([_locate(record, table) is not None for record in samples.records], bool)
     _check_bad(samples, kept, what="image files are missing", max_bad_ratio=table.max_bad_ratio)
     return samples.keep(kept, reason="image file missing")
 
@@ -30,10 +31,20 @@ def drop_missing(samples: TaskSamples, table: TableConfig) -> TaskSamples:
 def list_photographs(tasks: Sequence[TaskSamples], table: TableConfig) -> list[Photograph]:
     """Return the files of all tasks of a table, each once, in the order of the table."""
     records = {record.row: record for samples in tasks for record in samples.records}
+    paths = {row: _locate(records[row], table) for row in sorted(records)}
     return [
-        Photograph(row, table.images / records[row].image_path, f"{table.path}, row {row}")
-        for row in sorted(records)
+        Photograph(row, path or table.images / records[row].image_path, f"{table.path}, row {row}")
+        for row, path in paths.items()
     ]
+
+
+def _locate(record: ImageRecord, table: TableConfig) -> Path | None:
+    """Return the regular file of an image, found as `shard build` finds it, or None."""
+    try:
+        path = find_source(table.images, record.image_path, is_confined=False)
+    except ImageError:
+        return None
+    return path if path.is_file() else None
 
 
 def drop_unusable(

@@ -27,8 +27,11 @@ _MIN_AGREEING = 0.8
 _MAX_SPREAD = 0.3
 _MIN_RATIO = 1.25
 _MIN_OUTSTANDING = 3.0
-_MIN_LASTING = 0.3
+_MIN_LASTING = 0.15
 _LASTING_ROWS = 3
+_MIN_LASTING_WITHOUT_EDGE = 0.4
+_START_SLACK = 3
+_MIN_EDGE = 0.35
 # ITU-T T.871 (JFIF), RGB to Y, Cb, Cr
 _TO_YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
@@ -88,7 +91,7 @@ def has_seam(pixels: np.ndarray, layout: BlockLayout) -> bool:
     # What the picture shows, such as a vessel along a row of blocks, steps in luminance and color
     # alike, and unevenly in one of them: then the others have to be very even.
     is_even = all(_is_seam(found, c, usual[c], max_spread=_MAX_SPREAD) for c in channels)
-    max_spread = _MAX_SPREAD if is_even else _MAX_SPREAD / 2
+    max_spread = _MAX_SPREAD if is_even else _MAX_SPREAD * 0.67
     return any(
         _is_seam(found, c, usual[c], max_spread=max_spread) and _lasts(pixels, layout, found, c)
         for c in channels
@@ -97,25 +100,27 @@ def has_seam(pixels: np.ndarray, layout: BlockLayout) -> bool:
 
 def _is_seam(found: _Steps, channel: int, usual: float, *, max_spread: float) -> bool:
     """Whether the largest step of a channel is unusual and the same all along."""
-    start, step = _largest(found, channel)
+    start, middle = _largest(found, channel)
+    step = found.means[start, channel]
     width = len(found.steps) - len(found.means) + 1
     window = slice(start, start + width)
-    single = found.steps[window, channel][found.counts[window]] * np.sign(step)
+    single = found.steps[window, channel][found.counts[window]] / (middle or 1.0)
     # Damage is in a few places; a picture with a pattern of its own has steps at every row.
     everywhere = np.median(np.abs(found.means[::width, channel]))
-    middle = np.median(single)
-    spread = np.median(np.abs(single - middle))
+    spread = np.median(np.abs(single - 1))
     return bool(
         abs(step) >= max(_MIN_RATIO * usual, _MIN_OUTSTANDING * everywhere)
-        and np.mean(single > 0.4 * middle) >= _MIN_AGREEING
-        and spread <= max_spread * middle
+        and np.mean(single > 0.4) >= _MIN_AGREEING
+        and spread <= max_spread
     )
 
 
 def _largest(found: _Steps, channel: int) -> tuple[int, float]:
-    """Return the block where the largest mean step begins, and the step."""
+    """Return the block where the largest mean step begins, and the median step along its row."""
     start = int(np.argmax(np.abs(found.means[:, channel])))
-    return start, float(found.means[start, channel])
+    width = len(found.steps) - len(found.means) + 1
+    window = slice(start, start + width)
+    return start, float(np.median(found.steps[window, channel][found.counts[window]]))
 
 
 def _measure(pixels: np.ndarray, rows: np.ndarray, layout: BlockLayout) -> _Steps:
@@ -157,7 +162,16 @@ def _window_sums(values: np.ndarray, length: int) -> np.ndarray:
 
 
 def _lasts(pixels: np.ndarray, layout: BlockLayout, found: _Steps, channel: int) -> bool:
-    """Whether a step stands between the medians of the blocks on both sides as well.
+    """Whether a step is that of a shift, by what lies beyond its row of pixels."""
+    lasting = _lasting_share(pixels, layout, found, channel)
+    has_edge = _begins_with_edge(pixels, layout, found, channel)
+    if has_edge is None:
+        return lasting > _MIN_LASTING_WITHOUT_EDGE
+    return has_edge and lasting > _MIN_LASTING
+
+
+def _lasting_share(pixels: np.ndarray, layout: BlockLayout, found: _Steps, channel: int) -> float:
+    """Return the step between the medians of the blocks on both sides, in shares of the step.
 
     A vessel or a line of text changes a few rows and not the medians; a shift lasts.
     """
@@ -181,13 +195,43 @@ def _lasts(pixels: np.ndarray, layout: BlockLayout, found: _Steps, channel: int)
 
     above, below, far_above, far_below = side(-1), side(0), side(-2), side(1)
     if above is None or below is None:
-        return False
+        return 0.0
     trends = [
         *([above - far_above] if far_above is not None else []),
         *([far_below - below] if far_below is not None else []),
     ]
     counts = _counts(above, below)
     if not counts.any():
-        return False
+        return 0.0
     lasting = below - above - (sum(trends) / len(trends) if trends else 0)
-    return float((lasting[counts] @ _TO_YCC.T).mean(axis=0)[channel]) / step > _MIN_LASTING
+    return float((lasting[counts] @ _TO_YCC.T).mean(axis=0)[channel]) / step
+
+
+def _begins_with_edge(
+    pixels: np.ndarray, layout: BlockLayout, found: _Steps, channel: int
+) -> bool | None:
+    """Whether the shift begins between two neighbors in a row of blocks, as damage does.
+
+    Where it begins is known to a few blocks. None where it may begin at the frame or in a black
+    surround, where nothing shows.
+    """
+    first_block, step = _largest(found, channel)
+    num_columns = pixels.shape[1] // layout.width
+    start = first_block + num_columns  # the first row of blocks has no step above
+    edges = []
+    for block in range(start - _START_SLACK, start + _START_SLACK + 1):
+        row, column = divmod(block, num_columns)
+        left = column * layout.width
+        if column == 0 or left + _FAR_BELOW >= pixels.shape[1]:
+            return None
+        lines = pixels[row * layout.height : (row + 1) * layout.height]
+        far_before, before, after, far_after = (
+            lines[:, left + offset].astype(np.float32)
+            for offset in (_FAR_ABOVE, _ABOVE, _BELOW, _FAR_BELOW)
+        )
+        counts = _counts(before, after)
+        if counts.sum() < layout.height / 2:
+            return None
+        edge = after - before - (far_after - after + before - far_before) / 2
+        edges.append(float(np.median(edge[counts] @ _TO_YCC[channel])))
+    return max(edge * np.sign(step) for edge in edges) >= _MIN_EDGE * abs(step)

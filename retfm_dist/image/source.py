@@ -17,8 +17,8 @@ MAX_SOURCE_BYTES = 1 << 29
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 
 
-def find_source(root: Path, name: str) -> Path:
-    """Return the file that a table's path names, with links followed.
+def find_source(root: Path, name: str, *, is_confined: bool = True) -> Path:
+    """Return the file that a table's path names.
 
     Backslashes are taken for slashes, and names in another Unicode form found, where the path as
     it stands names nothing: both are the same name as written by another system.
@@ -26,6 +26,7 @@ def find_source(root: Path, name: str) -> Path:
     Args:
         root: Directory that the path is relative to.
         name: Path as the table spells it.
+        is_confined: Whether it must lie below `root`, with links followed.
 
     Raises:
         ImageError: There is no such file, or it lies outside `root`; the reason tells what there
@@ -33,16 +34,22 @@ def find_source(root: Path, name: str) -> Path:
     """
     if "\0" in name:
         raise ImageError("the name holds a NUL character")
-    if PureWindowsPath(name).drive or name.startswith(("/", "\\")):
-        raise ImageError("the path is absolute, not relative to the image directory")
-    if ".." in name.replace("\\", "/").split("/"):
-        raise ImageError("the path leaves the image directory by ..")
+    if is_confined:
+        _check_relative(name)
     spellings = dict.fromkeys([name, name.replace("\\", "/")])
     forms = [unicodedata.normalize(form, text) for text in spellings for form in ("NFC", "NFD")]
     for spelling in [*spellings, *forms]:
         if _exists(root / spelling):
-            return _below(root, root / spelling)
+            return _below(root, root / spelling) if is_confined else root / spelling
     raise ImageError("no such file" + _what_is_there(root / name.replace("\\", "/")))
+
+
+def _check_relative(name: str) -> None:
+    """Refuse a path that leads out of its root by itself."""
+    if PureWindowsPath(name).drive or name.startswith(("/", "\\")):
+        raise ImageError("the path is absolute, not relative to the image directory")
+    if ".." in name.replace("\\", "/").split("/"):
+        raise ImageError("the path leaves the image directory by ..")
 
 
 def read_source(path: Path, *, max_bytes: int = MAX_SOURCE_BYTES) -> tuple[bytes, os.stat_result]:

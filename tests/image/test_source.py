@@ -101,3 +101,15 @@ def test_a_large_file_is_refused_before_and_while_reading(root):
         read_source(root / "left" / "a.jpg", max_bytes=2)
     with pytest.raises(ImageError, match="implausibly large, over 2 bytes"):
         read_source(root.parent.joinpath("/proc/cpuinfo"), max_bytes=2)  # its size is given as 0
+
+
+def test_without_confinement_links_and_absolute_paths_lead_out(root, tmp_path):
+    (root / "outside.jpg").symlink_to(tmp_path / "secret.jpg")
+    assert find_source(root, "outside.jpg", is_confined=False) == root / "outside.jpg"
+    assert find_source(root, "../secret.jpg", is_confined=False).read_bytes() == b"secret"
+    assert (
+        find_source(root, str(tmp_path / "secret.jpg"), is_confined=False).read_bytes() == b"secret"
+    )
+    assert find_source(root, "left\\a.jpg", is_confined=False).read_bytes() == b"eye"
+    with pytest.raises(ImageError, match="no such file"):
+        find_source(root, "none.jpg", is_confined=False)
