@@ -49,7 +49,7 @@ setup(
         "nvidia-dali-cuda130>=2.4,<3",  # CUDA 12 drivers: see README, "CUDA 12"
         "pandas>=2.2",
         "pebble>=5.1",
-        "pillow>=11",
+        "pillow>=11.3",
         "pyarrow>=18",
         "pydantic>=2.10",
         "pyyaml>=6.0",

@@ -9,33 +9,34 @@ import numpy as np
 from PIL import Image
 
 from retfm_dist.image.field_of_view import FieldOfView
+from retfm_dist.image.pixels import as_image, four_channels
 
 
-def crop_field_of_view(image: Image.Image, field: FieldOfView) -> Image.Image:
+def crop_field_of_view(photograph: np.ndarray, field: FieldOfView) -> Image.Image:
     """Black out everything outside the circle, crop its box, pad it to a square with black.
 
     Text that the camera burnt into the corners (names, dates) is removed with them.
 
     Args:
-        image: RGB photograph.
+        photograph: uint8 [H, W, 3], red green blue.
         field: Its field of view.
 
     Returns:
         RGB square; the cropped box stands in its middle.
     """
-    top, left, bottom, right = field.box(image.height, image.width)
-    pixels = np.array(image.crop((left, top, right, bottom)))
+    top, left, bottom, right = field.box(*photograph.shape[:2])
+    pixels = four_channels(photograph)[top:bottom, left:right].copy()
     _blacken_outside(
         pixels, center_y=field.center_y - top, center_x=field.center_x - left, radius=field.radius
     )
     height, width = pixels.shape[:2]
     side = max(height, width)
     if height == width:
-        return Image.fromarray(pixels)
-    square = np.zeros((side, side, 3), np.uint8)
+        return as_image(pixels)
+    square = np.zeros((side, side, 4), np.uint8)
     offset_y, offset_x = (side - height) // 2, (side - width) // 2
     square[offset_y : offset_y + height, offset_x : offset_x + width] = pixels
-    return Image.fromarray(square)
+    return as_image(square)
 
 
 def shrink(image: Image.Image, size: int) -> Image.Image:
@@ -44,6 +45,9 @@ def shrink(image: Image.Image, size: int) -> Image.Image:
     Args:
         image: RGB square.
         size: Side of the result, px.
+
+    Returns:
+        RGB square.
     """
     if image.width <= size:
         return image

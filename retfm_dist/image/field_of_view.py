@@ -19,6 +19,7 @@ from scipy import ndimage
 
 from retfm_dist.errors import FieldOfViewError
 from retfm_dist.image.circle import CircleFit, fit_circle
+from retfm_dist.image.pixels import brightest
 from retfm_dist.image.surround import find_paper, find_photograph, has_strokes_across_rim
 
 _WORKING_SIDE_PX = 512
@@ -114,7 +115,7 @@ def find_field_of_view(image: Image.Image) -> FieldOfView:
 def _find_in(pixels: np.ndarray, paper: np.ndarray) -> FieldOfView:
     """Find the field of view of a small version of a photograph, in its pixels."""
     # The brightest channel is red in most retinas and shows dim rims that gray would lose.
-    brightness = pixels.max(axis=2).astype(np.float32)
+    brightness = brightest(pixels).astype(np.float32)
     brightness[paper] = 0
     dark, bright = np.percentile(brightness, [1, 95])
     if bright - dark < _MIN_CONTRAST:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import simplejpeg
-from PIL import Image, JpegImagePlugin
+from PIL import JpegImagePlugin
 
 from retfm_dist.errors import ImageError
 from retfm_dist.image.seam import BlockLayout, has_seam
@@ -12,7 +12,7 @@ _BLOCK_PX = 8
 _GARBLED = "the JPEG data are garbled"
 
 
-def decode_jpeg(data: bytes, file: JpegImagePlugin.JpegImageFile) -> Image.Image:
+def decode_jpeg(data: bytes, file: JpegImagePlugin.JpegImageFile) -> np.ndarray:
     """Decode a JPEG file.
 
     Args:
@@ -20,7 +20,7 @@ def decode_jpeg(data: bytes, file: JpegImagePlugin.JpegImageFile) -> Image.Image
         file: The same file, opened and not loaded.
 
     Returns:
-        The picture, RGB or CMYK, without metadata.
+        uint8 [H, W, 3], red green blue, a view of four channels; or [H, W, 4] for CMYK.
 
     Raises:
         ImageError: The decoder warns of damaged or missing data, or a shift of all blocks from
@@ -28,13 +28,12 @@ def decode_jpeg(data: bytes, file: JpegImagePlugin.JpegImageFile) -> Image.Image
     """
     if file.mode not in ("L", "RGB", "YCbCr"):
         decode_strictly(data, "CMYK")
-        file.load()
-        return file.copy()
-    pixels = decode_strictly(data)
+        return np.asarray(file)
+    pixels = decode_strictly(data, "RGBX")[..., :3]
     layout = _block_layout(file)
     if layout is not None and has_seam(pixels, layout):
         raise ImageError(_GARBLED, got="a shift of all that follows one block")
-    return Image.fromarray(pixels)
+    return pixels
 
 
 def decode_strictly(data: bytes, color: str = "RGB") -> np.ndarray:
@@ -42,7 +41,7 @@ def decode_strictly(data: bytes, color: str = "RGB") -> np.ndarray:
 
     Args:
         data: The whole file; its end marker may be missing, and anything may follow it.
-        color: "RGB", "GRAY" or "CMYK".
+        color: "RGB", "RGBX" (a fourth channel without meaning), "GRAY" or "CMYK".
 
     Raises:
         ImageError: The data are damaged or end too early.

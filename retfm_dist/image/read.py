@@ -2,8 +2,10 @@
 
 import io
 import warnings
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from retfm_dist.errors import ImageError
@@ -14,19 +16,19 @@ from retfm_dist.image.png import SIGNATURE, keep_picture, significant_bits
 FORMATS = ("JPEG", "PNG", "TIFF")
 _ORIENTATION_TAG, _PHOTOMETRIC_TAG, _BITS_TAG, _MAX_VALUE_TAG = 274, 262, 258, 281
 _WHITE_IS_ZERO = 0
-# EXIF 2.32, tag Orientation: what turns the stored picture upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# EXIF 2.32, tag Orientation: what turns the stored picture [H, W, 3] upright.
+_UPRIGHT: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
 }
 
 
-def decode_image(data: bytes) -> Image.Image:
+def decode_image(data: bytes) -> np.ndarray:
     """Decode the bytes of an image file.
 
     The first picture of a file with several is taken and turned upright by its EXIF orientation.
@@ -38,7 +40,7 @@ def decode_image(data: bytes) -> Image.Image:
         data: A whole JPEG, PNG or TIFF file.
 
     Returns:
-        RGB image without metadata.
+        uint8 [H, W, 3], red green blue.
 
     Raises:
         ImageError: The data are of another kind, truncated, damaged, or larger than Pillow's
@@ -54,10 +56,10 @@ def decode_image(data: bytes) -> Image.Image:
             if data.startswith(SIGNATURE):
                 data = keep_picture(data)
             with Image.open(io.BytesIO(data), formats=FORMATS) as file:
-                rgb = _decode(data, file)
+                pixels = _decode(data, file)
                 # Only now: Pillow turns TIFF upright by itself, and then drops the tag.
                 turn = _UPRIGHT.get(_orientation(file))
-                return rgb if turn is None else rgb.transpose(turn)
+                return pixels if turn is None else np.ascontiguousarray(turn(pixels))
         except ImageError:
             raise
         except UnidentifiedImageError as error:
@@ -79,17 +81,23 @@ def _orientation(file: Image.Image) -> int:
         return 1
 
 
-def _decode(data: bytes, file: Image.Image) -> Image.Image:
+def _decode(data: bytes, file: Image.Image) -> np.ndarray:
     """Decode the pixels of an open file to sRGB."""
     profile = file.info.get("icc_profile")
     if isinstance(file, JpegImagePlugin.JpegImageFile):
-        return to_srgb(decode_jpeg(data, file), Meaning(profile))
+        pixels = decode_jpeg(data, file)
+        is_rgb = pixels.shape[2] == 3
+        if is_rgb and profile is None:
+            return pixels
+        mode = file.mode if file.mode == "L" else None  # a gray profile is for gray
+        image = Image.fromarray(pixels, "RGB" if is_rgb else "CMYK")
+        return np.asarray(to_srgb(image.convert(mode) if mode else image, Meaning(profile)))
     meaning = Meaning(profile, _bits(data, file), _is_inverted(file))
     keeps_high_bytes = any(";16" in str(tile[3]) for tile in getattr(file, "tile", ()))
     file.load()
     if keeps_high_bytes and file.mode in ("RGB", "RGBA", "LA"):
         check_high_bytes(file)
-    return to_srgb(file, meaning)
+    return np.asarray(to_srgb(file, meaning))
 
 
 def _bits(data: bytes, file: Image.Image) -> int | None:

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import ndimage
 
+from retfm_dist.image.pixels import brightest, darkest
+
 # White paper: bright in all channels, nearly without color, along most of the frame.
 _PAPER_LEVEL = 170
 _PAPER_COLOR = 50
@@ -25,8 +27,8 @@ def find_paper(pixels: np.ndarray) -> np.ndarray:
     Args:
         pixels: uint8 [h, w, 3], a small version of the photograph.
     """
-    darkest, brightest = pixels.min(axis=2), pixels.max(axis=2)
-    white = (darkest >= _PAPER_LEVEL) & (brightest - darkest <= _PAPER_COLOR)
+    low, high = darkest(pixels), brightest(pixels)
+    white = (low >= _PAPER_LEVEL) & (high - low <= _PAPER_COLOR)
     if _edge(white).mean() < _MIN_PAPER_EDGE:
         return np.zeros_like(white)
     regions, count = _label(white)
@@ -80,12 +82,16 @@ def has_strokes_across_rim(
     """
     rows, columns = np.mgrid[: pixels.shape[0], : pixels.shape[1]] + 0.5
     distance = np.hypot(rows - center_y, columns - center_x) / radius
+    is_outer = (distance > _OUTER_BAND[0]) & (distance < _OUTER_BAND[1])
+    # A stroke is brighter than this itself; most surrounds are black throughout.
+    if (brightest(pixels)[is_outer] > _STROKE_LEVEL).sum() < _MIN_STROKE_PIXELS:
+        return False
     size = (_STROKE_PX, _STROKE_PX)
     strokes = np.zeros(distance.shape, bool)
     for channel in np.moveaxis(pixels, 2, 0):
         strokes |= channel - ndimage.grey_opening(channel, size=size) > _STROKE_LEVEL
     inside = strokes & (distance > _INNER_BAND[0]) & (distance < _INNER_BAND[1])
-    outside = strokes & (distance > _OUTER_BAND[0]) & (distance < _OUTER_BAND[1])
+    outside = strokes & is_outer
     if min(inside.sum(), outside.sum()) < _MIN_STROKE_PIXELS:
         return False
     near = strokes & (distance > _INNER_BAND[0]) & (distance < _OUTER_BAND[1])

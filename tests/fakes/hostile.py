@@ -177,14 +177,14 @@ def _name(root, rng, seed, kind) -> Hostile:
 def _spelled(root, rng, seed, kind) -> Hostile:
     """The right file under a name that another system wrote."""
     image = draw(seed)
-    folder = root / f"ordner {seed}"
+    folder = root / f"folder {seed}"
     folder.mkdir()
     name = f"M\xfcller \u5de6\u773c {seed}.jpg"
     (folder / unicodedata.normalize(rng.choice(["NFC", "NFD"]), name)).write_bytes(
         _jpeg(rng, image)
     )
     spelled = unicodedata.normalize(
-        rng.choice(["NFC", "NFD"]), f"ordner {seed}{rng.choice(_SLASHES)}{name}"
+        rng.choice(["NFC", "NFD"]), f"folder {seed}{rng.choice(_SLASHES)}{name}"
     )
     return Hostile(spelled, kind, SOUND, seed)
 

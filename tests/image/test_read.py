@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from retfm_dist.errors import ImageError
 from retfm_dist.image import read
@@ -27,44 +27,41 @@ def encode(image, form, **options):
 def test_lossless_formats_come_back_exactly(form, options):
     image = draw_disc()
     decoded = decode_image(encode(image, form, **options))
-    assert decoded.mode == "RGB"
+    assert (decoded.dtype, decoded.shape) == (np.uint8, (300, 400, 3))
     np.testing.assert_array_equal(np.asarray(decoded), np.asarray(image))
 
 
-def test_a_jpeg_comes_back_without_its_metadata():
+def test_a_jpeg_with_metadata_comes_back():
     exif = Image.Exif()
     exif[0x010E] = "Jane Doe"
     decoded = decode_image(encode(draw_disc(), "JPEG", exif=exif, comment=b"Jane Doe"))
-    assert decoded.size == (400, 300)
-    assert decoded.info == {}
-    assert not decoded.getexif()
+    assert decoded.shape == (300, 400, 3)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
-def test_exif_orientation_is_applied(form):
+@pytest.mark.parametrize("orientation", range(1, 10))
+def test_exif_orientation_is_applied(form, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera lay on its side: turn by 90 degrees clockwise
-    image = draw_disc(center_x=130)
-    decoded = decode_image(encode(image, form, exif=exif))
-    turned = np.asarray(image.transpose(Image.Transpose.ROTATE_270), np.int16)
-    assert decoded.size == (300, 400)
-    assert np.abs(np.asarray(decoded, np.int16) - turned).mean() < 4
+    exif[0x0112] = orientation
+    data = encode(draw_disc(center_x=130, center_y=120), form, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    np.testing.assert_array_equal(decode_image(data), expected)
 
 
 def test_gray_alpha_and_palettes_become_rgb():
     gray = draw_disc().convert("L")
-    decoded = np.asarray(decode_image(encode(gray, "PNG")))
+    decoded = decode_image(encode(gray, "PNG"))
     np.testing.assert_array_equal(decoded, np.repeat(np.asarray(gray)[..., None], 3, axis=2))
     palette = draw_disc().convert("P")
     np.testing.assert_array_equal(
-        np.asarray(decode_image(encode(palette, "PNG"))), np.asarray(palette.convert("RGB"))
+        decode_image(encode(palette, "PNG")), np.asarray(palette.convert("RGB"))
     )
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 def test_sixteen_bits_are_scaled_to_eight_with_rounding(form):
     values = np.array([[0, 128, 129, 257, 65535, 65407, 65406, 32768]], np.uint16)
-    decoded = np.asarray(decode_image(encode(Image.fromarray(values), form)))
+    decoded = decode_image(encode(Image.fromarray(values), form))
     assert decoded[0, :, 0].tolist() == [0, 0, 1, 1, 255, 255, 254, 128]
 
 
@@ -150,7 +147,7 @@ def test_fewer_bits_in_sixteen_keep_their_brightness(bits):
         encode(Image.fromarray(stored), "PNG"),
         gray_tiff(stored, t281=(1 << bits) - 1),
     ):
-        decoded = np.asarray(decode_image(data))[..., 0].astype(int)
+        decoded = decode_image(data)[..., 0].astype(int)
         assert np.abs(decoded - gray).max() <= 1
 
 
@@ -158,9 +155,7 @@ def test_fewer_bits_in_sixteen_keep_their_brightness(bits):
 def test_inverted_gray_is_turned_round(bits):
     gray = np.asarray(draw_disc(noise=0).convert("L")).astype(np.int64)
     top = (1 << bits) - 1
-    decoded = np.asarray(decode_image(gray_tiff(top - gray * top // 255, t262=0)))[..., 0].astype(
-        int
-    )
+    decoded = decode_image(gray_tiff(top - gray * top // 255, t262=0))[..., 0].astype(int)
     assert np.abs(decoded - gray).max() <= 1
 
 
@@ -194,12 +189,12 @@ def test_transparent_gray_and_palettes_lie_on_black():
     half = Image.fromarray(
         np.dstack([np.full((64, 64), 200, np.uint8), np.full((64, 64), 128, np.uint8)]), "LA"
     )
-    assert np.abs(np.asarray(decode_image(encode(half, "PNG"))).astype(int) - 100).max() <= 1
+    assert np.abs(decode_image(encode(half, "PNG")).astype(int) - 100).max() <= 1
     palette = draw_disc().convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
     black = palette.convert("RGB").getpixel((0, 0))
     decoded = decode_image(encode(palette, "PNG", transparency=palette.getpixel((200, 150))))
-    assert decoded.getpixel((0, 0)) == black
-    assert decoded.getpixel((200, 150)) == (0, 0, 0)
+    assert tuple(decoded[0, 0]) == black
+    assert tuple(decoded[150, 200]) == (0, 0, 0)
 
 
 def test_broken_metadata_do_no_harm():
@@ -224,4 +219,4 @@ def test_broken_metadata_do_no_harm():
     ]
     for data in sound:
         expected = decode_image(png if data.startswith(SIGNATURE) else jpeg)
-        np.testing.assert_array_equal(np.asarray(decode_image(data)), np.asarray(expected))
+        np.testing.assert_array_equal(decode_image(data), np.asarray(expected))

@@ -23,7 +23,8 @@ def test_a_photograph_becomes_the_square_around_its_circle():
     field = find_field_of_view(photograph)
     assert square.field_of_view == field
     assert (square.source_height, square.source_width) == (300, 400)
-    assert np.array_equal(square.image, crop_field_of_view(photograph, field))
+    expected = crop_field_of_view(np.asarray(photograph), field).convert("RGB")
+    assert np.array_equal(square.image.convert("RGB"), expected)
     assert square.image.width == square.image.height
 
 

@@ -90,7 +90,9 @@ def test_images_and_facts_stand_side_by_side(shard_set, archive):
         assert (facts["source_height"], facts["source_width"]) == (120, 140)
         assert facts["field_of_view"]["radius"] == pytest.approx(55.2, abs=1)
         assert (
-            decode_image(members[image_name]).size == (facts["width"], facts["height"]) == (48, 48)
+            decode_image(members[image_name]).shape
+            == (facts["height"], facts["width"], 3)
+            == (48, 48, 3)
         )
 
 

@@ -34,7 +34,7 @@ def lose_and_measure(reason):
 def difference(root, item):
     """Return the mean absolute difference of the decoded to the undamaged picture."""
     decoded = decode_image(read_source(find_source(root, item.name))[0])
-    return np.abs(np.asarray(decoded).astype(int) - np.asarray(draw(item.picture))).mean()
+    return np.abs(decoded.astype(int) - np.asarray(draw(item.picture))).mean()
 
 
 def check(tmp_path, count):
