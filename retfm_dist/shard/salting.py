@@ -32,30 +32,20 @@ def choose_salt(salt_file: Path | None, out_dir: Path, *, is_new: bool) -> bytes
             where=path,
             hint="keep the secret elsewhere, with --salt-file",
         )
-    beside = read_salt_ids(out_dir.parent)
-    if not path.exists():
-        if beside and not is_new:
-            name, salt_id = next(iter(beside.items()))
-            raise ShardError(
-                "there is no salt here, but the sets beside the new one have one",
-                where=path,
-                got=f"{name} with salt_id {salt_id}",
-                hint="name the file of that salt with --salt-file; --new-salt makes another, and "
-                "then nobody can match patients between the sets",
-            )
-        return make_salt(path)
-    salt = load_salt(path)
-    others = {name: id_ for name, id_ in beside.items() if id_ != make_salt_id(salt)}
+    salt = load_salt(path) if path.exists() else None
+    salt_id = make_salt_id(salt) if salt else None
+    others = {n: id_ for n, id_ in read_salt_ids(out_dir.parent).items() if id_ != salt_id}
     if others and not is_new:
-        name, salt_id = next(iter(others.items()))
+        name, other_id = next(iter(others.items()))
+        here = "under another salt" if salt else "under a salt, and there is no salt here"
         raise ShardError(
-            "the sets beside the new one have pseudonyms under another salt",
+            f"the sets beside the new one have pseudonyms {here}",
             where=path,
-            got=f"salt_id {make_salt_id(salt)} here, {salt_id} in {name}",
+            got=f"salt_id {salt_id or 'none'} here, {other_id} in {name}",
             hint="name the file of that salt with --salt-file; with --new-salt nobody can match "
             "patients between the sets",
         )
-    return salt
+    return salt or make_salt(path)
 
 
 def read_salt_ids(directory: Path) -> Mapping[str, str]:

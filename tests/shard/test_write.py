@@ -1,6 +1,5 @@
 """Files of a set from spooled images: bytes, order, table, and shards kept over an interruption."""
 
-import dataclasses
 import hashlib
 import tarfile
 from contextlib import closing
@@ -40,7 +39,7 @@ class Workspace:
         self.directory.mkdir()
         (root / "notes").mkdir()
 
-    def write(self, *, label="x", interrupt_at=None):
+    def write(self, *, label="x"):
         with closing(Spool(self.root / "spool", seed=0, terms={})) as spool:
             waiting = []
             for number in range(20):
@@ -146,4 +145,3 @@ def test_a_shard_of_another_size_than_its_note_says_is_written_again(workspace, 
         kill_at(patch, 0)
         with pytest.raises(KilledError):
             workspace.write()
-    assert dataclasses.is_dataclass(ShardWriter)
