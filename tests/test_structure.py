@@ -13,9 +13,10 @@ TESTS = Path(__file__).parent
 INNER = {
     "evaluate.encode": {"evaluate.config"},
     "evaluate.report": {
-        "evaluate.config", "evaluate.encode", "evaluate.predictions", "evaluate.protocols",
-        "evaluate.samples", "evaluate.score",
+        "evaluate.config", "evaluate.encode", "evaluate.judge", "evaluate.predictions",
+        "evaluate.protocols", "evaluate.samples",
     },
+    "evaluate.judge": {"evaluate.predictions"},
     "shard.packing": {"shard.plan"},
     "synth.draw": {"synth.anatomy", "synth.cohort", "synth.sites", "synth.streams", "synth.vessel_tree"},
     "train.engine": set(),
@@ -53,7 +54,7 @@ def test_inner_rooms_use_only_what_lies_below_them(room):
 
 def test_statistics_need_numpy_and_scipy_alone():
     allowed = re.compile(
-        r"numpy|scipy|retfm_dist\.(statistics|errors)|hashlib|collections|dataclasses|math"
+        r"numpy|scipy|retfm_dist\.(statistics|errors)|hashlib|collections|dataclasses|math|typing"
     )
     for path in (PACKAGE / "statistics").glob("*.py"):
         assert all(allowed.match(name) for name in imported_names(path)), path

@@ -155,11 +155,11 @@ class ProtocolsConfig(Section):
 
 
 class BootstrapConfig(Section):
-    """Uncertainty from resampling patients."""
+    """Uncertainty."""
 
-    num_resamples: Positive
-    """Resamples, B."""
-    alpha: Annotated[float, Field(gt=0, lt=1)]
+    num_resamples: Annotated[int, Field(ge=100)]
+    """Resamples of patients for the bands of ROC curves, B."""
+    alpha: Annotated[float, Field(gt=0, le=0.5)]
     """1 - coverage of the intervals; 0.05 gives 95 %."""
 
 
@@ -200,6 +200,12 @@ class EvaluateConfig(Section):
     folds: Annotated[int, Field(ge=2)]
     """Patient-grouped, stratified folds; every image is predicted once, by a model that saw none
     of its patient's images."""
+    repeats: Annotated[int, Field(ge=5)] = 10
+    """Cross-validations with other folds, averaged: one alone hangs on its seed, and the variation
+    between them is what tells how much the fits themselves vary."""
+    margin: Annotated[float, Field(gt=0, lt=0.5)] = 0.02
+    """Largest difference of AUROC between two models that does not matter; "equivalent" is claimed
+    only within it."""
     bootstrap: BootstrapConfig
     report: ReportConfig = ReportConfig()
     compute: ComputeConfig = ComputeConfig()

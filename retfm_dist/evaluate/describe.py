@@ -14,7 +14,7 @@ from retfm_dist.durable import write_json, write_text
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.encode.models import Model
 from retfm_dist.evaluate.samples import TaskSamples
-from retfm_dist.statistics.bootstrap import count_patients
+from retfm_dist.statistics.clusters import count_patients
 from retfm_dist.versions import software_versions
 
 _LIBRARIES = ("numpy", "pillow", "scikit-learn", "timm", "torch")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from retfm_dist.errors import EvaluateError
-from retfm_dist.statistics.auroc import FloatArray
+from retfm_dist.statistics.clusters import FloatArray
 
 Fit = Callable[[FloatArray, NDArray, NDArray, FloatArray, str], tuple[FloatArray, dict[str, Any]]]
 """(training features, labels, patients, test features, where) -> test scores, facts of the fit;

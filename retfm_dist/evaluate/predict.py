@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from retfm_dist.cohort.composition import GROUPINGS, MISSING, group_of
 from retfm_dist.cohort.pseudonym import assign_pseudonyms
+from retfm_dist.cohort.records import ImageRecord
 from retfm_dist.console import track
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.encode.models import Model
@@ -41,14 +44,18 @@ def predict_task(
         if not np.isfinite(features).all():
             raise EvaluateError("features are not finite", where=f"model {model.id}, {where}")
         for protocol in protocols:
-            outcome = cross_validate(
-                features,
-                samples.labels,
-                samples.patients(),
-                prepared.folds,
-                fit=protocol.fit,
-                where=where,
-            )
+            outcomes = [
+                cross_validate(
+                    features,
+                    samples.labels,
+                    samples.patients(),
+                    folds,
+                    fit=protocol.fit,
+                    where=where,
+                )
+                for folds in prepared.folds
+            ]
+            scores = np.stack([outcome.scores for outcome in outcomes])
             results.append(
                 Predictions(
                     model=model.id,
@@ -57,9 +64,21 @@ def predict_task(
                     uids=np.array([uid_of(digest) for digest in digests]),
                     subject_ids=np.array([pseudonyms[r.patient_id] for r in samples.records]),
                     labels=samples.labels,
-                    scores=outcome.scores,
-                    folds=outcome.folds,
-                    fits=outcome.fits,
+                    probabilities=np.stack([1.0 - scores, scores], axis=-1),
+                    folds=prepared.folds,
+                    attributes=_attributes(samples.records),
+                    fits=tuple(fit for outcome in outcomes for fit in outcome.fits),
                 )
             )
     return results
+
+
+def _attributes(records: Sequence[ImageRecord]) -> dict[str, NDArray]:
+    """Return [N] the group of each image's patient by attribute; age as a band, never exact."""
+    attributes = {}
+    for name in GROUPINGS:
+        groups = [group_of(record, name) for record in records]
+        if any(group != MISSING for group in groups):
+            cells = [None if group == MISSING else group for group in groups]
+            attributes[name] = np.array(cells, object)
+    return attributes

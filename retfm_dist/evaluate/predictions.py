@@ -2,14 +2,16 @@
 
     predictions/MODEL/TASK/PROTOCOL.parquet
 
-Columns: uid (16 hex digits: the first 64 bits of the file's sha256, as in the keys of a shard set),
-subject_id (pseudonym of the patient), y (1 = positive), p_0, p_1 (probabilities of the classes),
-fold. The file's metadata holds model, task, protocol and the facts of the fits under the key
-"retfm".
+One row per image and replicate. Columns: uid (16 hex digits: the first 64 bits of the file's
+sha256, as in the keys of a shard set), subject_id (pseudonym of the patient), y (class, 0-based;
+1 = positive), p_0 .. p_C-1 (probabilities of the classes), fold and repeat of the cross-validation,
+and attributes of the image's patient. The file's metadata holds model, task, protocol and the facts
+of the fits under the key "retfm". `predictions_file` reads such files, and anybody's.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +21,32 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from retfm_dist.durable import open_atomic
-from retfm_dist.errors import EvaluateError
+from retfm_dist.statistics.clusters import FloatArray
+from retfm_dist.statistics.estimate import FIXED, Design
 
 _UID_CHARACTERS = 16
-_METADATA_KEY = b"retfm"
-_COLUMNS = ("uid", "subject_id", "y", "p_0", "p_1", "fold")
+METADATA_KEY = b"retfm"
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Out-of-fold predictions of one model on one task under one protocol.
+    """Predictions of one model on one task under one protocol, in R replicates.
+
+    A replicate is a repeat of a cross-validation or a training seed; without either there is one.
 
     Attributes:
-        model: Id of the model.
-        task: Id of the task.
-        protocol: Id of the protocol.
-        uids: [N] uid of each image, 16 hex digits.
-        subject_ids: [N] pseudonym of each image's patient.
-        labels: [N] 1 = positive, 0 = negative.
-        scores: [N] probability of the positive class.
-        folds: [N] fold in which the image was predicted.
-        fits: Facts of the fit of each fold.
+        model: Id of the model, or the file's name.
+        task: Id of the task; empty where the file does not state it.
+        protocol: Id of the protocol, likewise.
+        uids: [N] uid or other id of each image.
+        subject_ids: [N] pseudonym or other id of each image's patient.
+        labels: [N] class, 0-based; of a regression the true number.
+        probabilities: [R, N, C] of the classes; of a regression [R, N, 1], the predicted number.
+        folds: [R, N] fold in which each image was predicted; None outside a cross-validation.
+        has_seeds: Whether replicates are training seeds.
+        splits: [N] "val" or "test" (others are possible); None where there is one set.
+        attributes: [N] text of each further column by name; None where a value is missing.
+        fits: Facts of each fit.
     """
 
     model: str
@@ -48,9 +55,34 @@ class Predictions:
     uids: NDArray
     subject_ids: NDArray
     labels: NDArray
-    scores: NDArray[np.float64]
-    folds: NDArray
-    fits: tuple[dict[str, Any], ...]
+    probabilities: FloatArray
+    folds: NDArray | None = None
+    has_seeds: bool = False
+    splits: NDArray | None = None
+    attributes: Mapping[str, NDArray] = field(default_factory=dict)
+    fits: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def num_replicates(self) -> int:
+        """R."""
+        return len(self.probabilities)
+
+    @property
+    def num_classes(self) -> int:
+        """C; 1 for predicted numbers."""
+        return self.probabilities.shape[2]
+
+    @property
+    def design(self) -> Design:
+        """What the replicates are."""
+        if self.folds is not None:
+            return Design("cross_validation", len(np.unique(self.folds)))
+        return Design("seeds") if self.has_seeds else FIXED
+
+    @property
+    def scores(self) -> FloatArray:
+        """Return [N] the mean probability of the highest class over replicates."""
+        return self.probabilities[:, :, -1].mean(axis=0)
 
 
 def uid_of(sha256: str) -> str:
@@ -71,16 +103,23 @@ def write_predictions(out_dir: Path, predictions: Predictions) -> None:
         "protocol": predictions.protocol,
         "fits": list(predictions.fits),
     }
-    table = pyarrow.table(
-        {
-            "uid": predictions.uids.tolist(),
-            "subject_id": predictions.subject_ids.tolist(),
-            "y": pyarrow.array(predictions.labels, pyarrow.int8()),
-            "p_0": 1.0 - predictions.scores,
-            "p_1": predictions.scores,
-            "fold": pyarrow.array(predictions.folds, pyarrow.int16()),
-        }
-    ).replace_schema_metadata({_METADATA_KEY: json.dumps(facts, sort_keys=True).encode()})
+    count = predictions.num_replicates
+    repeated = {
+        "uid": predictions.uids,
+        "subject_id": predictions.subject_ids,
+        "y": predictions.labels,
+        **predictions.attributes,
+    }
+    columns = {name: pyarrow.array(np.tile(v, count).tolist()) for name, v in repeated.items()}
+    flat = predictions.probabilities.reshape(-1, predictions.num_classes)
+    columns |= {f"p_{k}": pyarrow.array(flat[:, k]) for k in range(predictions.num_classes)}
+    if predictions.folds is not None:
+        columns["fold"] = pyarrow.array(predictions.folds.reshape(-1), pyarrow.int16())
+        repeats = np.repeat(np.arange(count), len(predictions.labels))
+        columns["repeat"] = pyarrow.array(repeats, pyarrow.int16())
+    table = pyarrow.table(columns).replace_schema_metadata(
+        {METADATA_KEY: json.dumps(facts, sort_keys=True).encode()}
+    )
     path = predictions_path(
         out_dir,
         model=predictions.model,
@@ -89,41 +128,3 @@ def write_predictions(out_dir: Path, predictions: Predictions) -> None:
     )
     with open_atomic(path) as file:
         pyarrow.parquet.write_table(table, file)
-
-
-def read_predictions(path: Path) -> Predictions:
-    """Read one combination's predictions and check them.
-
-    Raises:
-        EvaluateError: The file is missing or damaged, lacks a column, or holds a probability
-            outside [0, 1].
-    """
-    try:
-        table = pyarrow.parquet.ParquetFile(path).read()
-        facts = json.loads((table.schema.metadata or {})[_METADATA_KEY])
-        columns = {name: table.column(name).to_numpy() for name in _COLUMNS}
-    except FileNotFoundError as error:
-        raise EvaluateError(
-            "no predictions", where=path, hint="run python -m retfm_dist.evaluate run first"
-        ) from error
-    except (pyarrow.ArrowException, KeyError) as error:
-        raise EvaluateError("not a predictions file", where=path, got=error) from error
-    scores = columns["p_1"]
-    outside = ~((scores >= 0) & (scores <= 1))
-    if outside.any():
-        raise EvaluateError(
-            "p_1 is not in [0, 1]",
-            where=f"{path}, row {np.flatnonzero(outside)[0] + 1}",
-            got=scores[outside][0],
-        )
-    return Predictions(
-        model=facts["model"],
-        task=facts["task"],
-        protocol=facts["protocol"],
-        uids=columns["uid"],
-        subject_ids=columns["subject_id"],
-        labels=columns["y"].astype(np.int64),
-        scores=scores,
-        folds=columns["fold"].astype(np.int64),
-        fits=tuple(facts["fits"]),
-    )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.typing import NDArray
 
 from retfm_dist.evaluate.config import EvaluateConfig
@@ -21,7 +22,7 @@ class PreparedTask:
     Attributes:
         samples: Its usable samples.
         encoded: Features and digests of its table's photographs.
-        folds: [N] fold of each sample.
+        folds: [R, N] fold of each sample in each repeat of the cross-validation.
     """
 
     samples: TaskSamples
@@ -54,12 +55,15 @@ def prepare_tasks(
         for task in found:
             samples = drop_unusable(task, encoded, max_bad_ratio=table.max_bad_ratio)
             patients = samples.patients()
-            folds = split_folds(
-                samples.labels,
-                patients,
-                num_folds=config.folds,
-                seed=config.seed,
-                where=f"task {samples.task.id}",
-            )
-            prepared.append(PreparedTask(samples, encoded, folds))
+            folds = [
+                split_folds(
+                    samples.labels,
+                    patients,
+                    num_folds=config.folds,
+                    seed=config.seed + repeat,
+                    where=f"task {samples.task.id}",
+                )
+                for repeat in range(config.repeats)
+            ]
+            prepared.append(PreparedTask(samples, encoded, np.array(folds)))
     return prepared

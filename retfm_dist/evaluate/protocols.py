@@ -12,7 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import EvaluateConfig, LinearConfig
 from retfm_dist.evaluate.folds import Fit, split_folds
-from retfm_dist.statistics.auroc import FloatArray, auroc
+from retfm_dist.statistics.auroc import auroc
+from retfm_dist.statistics.clusters import FloatArray
 
 _MAX_ITERATIONS = 5_000
 _TOLERANCE = 1e-6

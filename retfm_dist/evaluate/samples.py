@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from retfm_dist.cohort.records import ImageRecord
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import TaskConfig
-from retfm_dist.statistics.bootstrap import code_patients
+from retfm_dist.statistics.clusters import code_patients
 
 
 @dataclass(frozen=True)

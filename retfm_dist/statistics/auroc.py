@@ -6,8 +6,10 @@ equals scikit-learn's.
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
-FloatArray = NDArray[np.float64]
+from retfm_dist.statistics.clusters import FloatArray, patient_sums
+from retfm_dist.statistics.metric import RankMetric
 
 
 def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> FloatArray:
@@ -43,6 +45,80 @@ def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> 
 def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
     """Return the area under the ROC curve; NaN where one class is absent."""
     return float(weighted_auroc(labels, scores, np.ones((1, np.size(labels))))[0])
+
+
+def placements(labels: ArrayLike, scores: ArrayLike) -> FloatArray:
+    """Return [N] the share of the other class that each image is on the right side of.
+
+    Their mean over the positives, and over the negatives, is the AUROC.
+
+    Args:
+        labels: [N] 1 = positive, 0 = negative; both occur.
+        scores: [N].
+
+    Source: DeLong et al. 1988, doi 10.2307/2531595 (components of the AUROC).
+    """
+    positive, scores = np.asarray(labels, bool), np.asarray(scores, np.float64)
+    ranks = rankdata(scores)
+    shares = np.empty(len(scores))
+    shares[positive] = (ranks[positive] - rankdata(scores[positive])) / (~positive).sum()
+    shares[~positive] = 1 - (ranks[~positive] - rankdata(scores[~positive])) / positive.sum()
+    return shares
+
+
+def auroc_metric(labels: ArrayLike, scores: ArrayLike, patients: NDArray) -> RankMetric:
+    """Return the AUROC as a function of the patients' weights.
+
+    Args:
+        labels: [N] 1 = positive, 0 = negative.
+        scores: [N].
+        patients: [N] codes 0 .. P-1.
+    """
+    positive, scores = np.asarray(labels, bool), np.asarray(scores, np.float64)
+    return RankMetric(
+        patients,
+        lambda weights: weighted_auroc(positive, scores, weights),
+        lambda: auroc_without_each(positive, scores, patients),
+    )
+
+
+def auroc_without_each(
+    labels: NDArray[np.bool_], scores: FloatArray, patients: NDArray
+) -> FloatArray:
+    """Return [P] the AUROC without each patient; NaN where that leaves one class.
+
+    The pairs that a patient takes part in are those of its positives, those of its negatives, less
+    those within it, which would be counted twice.
+    """
+    num_patients = int(patients.max()) + 1
+    num_positive = patient_sums(labels, patients, num_patients)
+    num_negative = patient_sums(~labels, patients, num_patients)
+    total_positive, total_negative = num_positive.sum(), num_negative.sum()
+    if not (total_positive and total_negative):
+        return np.full(num_patients, np.nan)
+    shares = placements(labels, scores)
+    pairs = np.where(labels, total_negative, total_positive)
+    wins = patient_sums(shares * pairs, patients, num_patients)
+    wins -= _wins_within(labels, scores, patients, num_patients)
+    all_wins = (shares * pairs)[labels].sum()
+    left = (total_positive - num_positive) * (total_negative - num_negative)
+    return np.divide(all_wins - wins, left, out=np.full(num_patients, np.nan), where=left > 0)
+
+
+def _wins_within(
+    labels: NDArray[np.bool_], scores: FloatArray, patients: NDArray, num_patients: int
+) -> FloatArray:
+    """Return [P] the pairs within each patient that are ranked right, ties counted half."""
+    wins = np.zeros(num_patients)
+    num_images = np.bincount(patients, minlength=num_patients)
+    order = np.argsort(patients, kind="stable")
+    for members in np.split(order, np.cumsum(num_images)[:-1]):
+        positive = labels[members]
+        if positive.any() and not positive.all():
+            higher, lower = scores[members][positive], scores[members][~positive]
+            gaps = np.sign(higher[:, None] - lower[None, :])
+            wins[patients[members[0]]] = ((gaps + 1) / 2).sum()
+    return wins
 
 
 def auroc_within_folds(labels: ArrayLike, scores: ArrayLike, folds: ArrayLike) -> float:

@@ -16,7 +16,8 @@ from PIL import Image
 from retfm_dist.durable import open_atomic
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.encode.photographs import prepare_squares, read_file
-from retfm_dist.evaluate.predictions import Predictions, predictions_path, read_predictions
+from retfm_dist.evaluate.predictions import Predictions, predictions_path
+from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.evaluate.protocols import Protocol, build_protocols
 from retfm_dist.evaluate.samples import TaskSamples
 from retfm_dist.image.encode import encode_jpeg

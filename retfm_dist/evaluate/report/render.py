@@ -6,6 +6,7 @@ same bytes.
 
 import base64
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,19 @@ from retfm_dist.cohort.disclosure import SMALLEST_CELL, printable_groups
 from retfm_dist.config.load import read_config
 from retfm_dist.durable import write_json, write_text
 from retfm_dist.errors import EvaluateError
-from retfm_dist.evaluate.config import EvaluateConfig
-from retfm_dist.evaluate.predictions import Predictions, predictions_path, read_predictions
+from retfm_dist.evaluate.config import EvaluateConfig, TaskConfig
+from retfm_dist.evaluate.judge.curves import trace_roc
+from retfm_dist.evaluate.judge.measure import Scored
+from retfm_dist.evaluate.predictions import predictions_path
+from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.evaluate.protocols import build_protocols
+from retfm_dist.evaluate.report.compute import (
+    PairResult,
+    Result,
+    compare_with_first,
+    compute_results,
+    metrics_json,
+)
 from retfm_dist.evaluate.report.examples import (
     GROUPS,
     choose_examples,
@@ -27,7 +38,9 @@ from retfm_dist.evaluate.report.examples import (
     picture_path,
 )
 from retfm_dist.evaluate.report.figures import PALETTE, NamedCurve, draw_roc
-from retfm_dist.evaluate.score import Score, metrics_json, score_predictions, trace_roc
+from retfm_dist.evaluate.report.remarks import group_remarks, remarks_of
+from retfm_dist.evaluate.report.sentences import summarize
+from retfm_dist.statistics.bootstrap import seed_for
 
 _GROUP_TITLES = {
     "positive_high": "Positive, scored highest",
@@ -49,22 +62,14 @@ def render(out_dir: Path) -> Path:
         Path of report.html.
 
     Raises:
-        EvaluateError: `out_dir` holds no evaluation, or its predictions are incomplete.
+        EvaluateError: `out_dir` holds no evaluation, or its predictions are incomplete or faulty.
     """
     config = _read_config(out_dir)
     titles = {protocol.id: protocol.title for protocol in build_protocols(config)}
-    predictions = [
-        read_predictions(predictions_path(out_dir, model=model.id, task=task.id, protocol=protocol))
-        for task in config.tasks
-        for model in config.models
-        for protocol in titles
-    ]
-    scores = [
-        score_predictions(item, bootstrap=config.bootstrap, seed=config.seed)
-        for item in predictions
-    ]
-    write_json(out_dir / "metrics.json", metrics_json(scores, bootstrap=config.bootstrap))
-    context = _context(out_dir, config, titles, predictions, scores)
+    results = compute_results(out_dir, config, tuple(titles))
+    pairs = compare_with_first(results, config)
+    write_json(out_dir / "metrics.json", metrics_json(results, pairs))
+    context = _context(out_dir, config, titles, results, pairs)
     write_text(out_dir / "report.md", _template("report.md.j2").render(context))
     path = out_dir / "report.html"
     write_text(path, _template("report.html.j2").render(context))
@@ -93,7 +98,7 @@ def _template(name: str) -> Any:
         keep_trailing_newline=True,
     )
     environment.filters["count"] = lambda number: f"{number:,}"
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|")
+    environment.filters["cell"] = markdown_text
     return environment.get_template(name)
 
 
@@ -101,8 +106,8 @@ def _context(
     out_dir: Path,
     config: EvaluateConfig,
     titles: Mapping[str, str],
-    predictions: Sequence[Predictions],
-    scores: Sequence[Score],
+    results: Sequence[Result],
+    pairs: Sequence[PairResult],
 ) -> dict[str, Any]:
     """Return what the templates show; `titles` are those of the protocols, by id."""
     source_model, source_protocol = examples_source(config)
@@ -112,6 +117,7 @@ def _context(
         "config": config,
         "coverage": f"{100 * (1 - config.bootstrap.alpha):g} %",
         "environment": _read_json(out_dir / "environment.json"),
+        "sentences": summarize(pairs, config, titles),
         "models": [
             {**model, "kind": _KINDS[model["kind"]], "color": PALETTE[slots[model["id"]] % 6]}
             for model in _read_json(out_dir / "models.json")
@@ -121,90 +127,94 @@ def _context(
                 **samples[task.id],
                 "config": task,
                 "subgroups": _printable_subgroups(samples[task.id]["subgroups"]),
-                "rows": [_row(score, titles) for score in scores if score.task == task.id],
-                "figures": list(_figures(task.id, config, titles, predictions, scores)),
+                "rows": [_row(item, titles) for item in results if item.key[1] == task.id],
+                "pairs": [_pair_row(pair, titles) for pair in pairs if pair.task == task.id],
+                "figures": list(_figures(task, config, titles, results)),
                 "pictures": _pictures(out_dir, config, task.id),
             }
             for task in config.tasks
         ],
         "examples_source": (source_model, source_protocol.title),
-        "remarks": _group_remarks(scores, titles),
+        "remarks": group_remarks(results, titles),
         "smallest_cell": SMALLEST_CELL,
     }
 
 
-def _row(score: Score, titles: Mapping[str, str]) -> dict[str, Any]:
+def _row(result: Result, titles: Mapping[str, str]) -> dict[str, Any]:
     """Return one line of the table of results."""
-    chosen = sorted({fit["c"] for fit in score.fits if "c" in fit})
+    scored, by_patient = result.scored["auroc"], result.by_patient.get("auroc")
+    chosen = sorted({fit["c"] for fit in result.predictions.fits if "c" in fit})
     return {
-        "model": score.model,
-        "protocol": titles[score.protocol],
-        "value": score.value,
-        "low": score.interval.low,
-        "high": score.interval.high,
-        "within_folds": score.within_folds,
-        "num_images": score.num_images,
-        "num_patients": score.num_patients,
+        "model": result.predictions.model,
+        "protocol": titles[result.predictions.protocol],
+        "value": scored.value,
+        "low": scored.interval.low,
+        "high": scored.interval.high,
+        "pooled": result.pooled,
+        "by_patient": by_patient.value if by_patient else None,
+        "auprc": result.scored["auprc"].value,
+        "brier": result.scored["brier"].value,
+        "num_images": scored.num_images,
+        "num_patients": scored.num_patients,
+        "method": scored.method,
         "c": ", ".join(f"{c:g}" for c in chosen),
-        "remarks": _remarks(score),
+        "remarks": remarks_of(result),
     }
 
 
-def _remarks(score: Score) -> list[str]:
-    """Return what a reader has to know before trusting a number."""
-    remarks = [score.interval.note] if score.interval.note else []
-    chosen = [fit["c"] for fit in score.fits if fit.get("c_at_grid_edge")]
-    if chosen:
-        edges = ", ".join(f"{c:g}" for c in sorted(set(chosen)))
-        remarks.append(
-            f"C at the edge of the grid ({edges}) in {len(chosen)} of {len(score.fits)} folds"
-        )
-    if not all(fit.get("converged", True) for fit in score.fits):
-        remarks.append("a fit did not converge")
-    if score.interval.num_degenerate:
-        remarks.append(f"{score.interval.num_degenerate} resamples lack one class")
-    return remarks
-
-
-def _group_remarks(scores: Sequence[Score], titles: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return each remark with where it applies."""
-    sources: dict[str, list[str]] = {}
-    for score in scores:
-        for remark in _remarks(score):
-            source = f"{score.task}, {score.model}, {titles[score.protocol]}"
-            sources.setdefault(remark, []).append(source)
-    return sources
+def _pair_row(pair: PairResult, titles: Mapping[str, str]) -> dict[str, Any]:
+    """Return one line of the table of differences."""
+    test = pair.comparison.test
+    return {
+        "a": pair.model_a,
+        "b": pair.model_b,
+        "protocol": titles[pair.protocol],
+        "value": test.value,
+        "low": test.interval.low,
+        "high": test.interval.high,
+        "p_holm": pair.p_holm,
+        "verdict": pair.verdict,
+    }
 
 
 def _figures(
-    task: str,
+    task: TaskConfig,
     config: EvaluateConfig,
     titles: Mapping[str, str],
-    predictions: Sequence[Predictions],
-    scores: Sequence[Score],
+    results: Sequence[Result],
 ) -> Iterator[dict[str, Any]]:
-    """Yield one figure per protocol, with the curves of all models."""
-    slots = {model.id: slot for slot, model in enumerate(config.models)}
+    """Yield one figure per protocol, with a panel for each model."""
     for protocol, protocol_title in titles.items():
         curves = [
             NamedCurve(
-                label=f"{score.model}  {_interval_text(score)}",
-                slot=slots[score.model],
-                curve=trace_roc(item, score, bootstrap=config.bootstrap, seed=config.seed),
+                label=result.predictions.model,
+                note=_interval_text(result.scored["auroc"]),
+                slot=slot,
+                curve=trace_roc(
+                    result.predictions,
+                    num_resamples=config.bootstrap.num_resamples,
+                    seed=seed_for(config.seed, task.id, "auroc"),
+                    alpha=config.bootstrap.alpha,
+                    has_band=result.scored["auroc"].interval.low is not None,
+                ),
             )
-            for item, score in zip(predictions, scores, strict=True)
-            if (score.task, score.protocol) == (task, protocol)
+            for slot, result in enumerate(
+                item for item in results if item.key[1:] == (task.id, protocol)
+            )
         ]
-        title = f"{task}, {protocol_title}"
-        svg = draw_roc(curves, title=f"ROC curves: {title}", prefix=f"{task}-{protocol}")
+        svg = draw_roc(
+            curves,
+            title=f"ROC curves: {task.title}, {protocol_title}",
+            prefix=f"{task.id}-{protocol}",
+        )
         yield {"title": protocol_title, "svg": Markup(svg)}
 
 
-def _interval_text(score: Score) -> str:
-    interval = score.interval
-    if interval.low is None or interval.high is None:
-        return f"{score.value:.2f}"
-    return f"{score.value:.2f} ({interval.low:.2f}-{interval.high:.2f})"
+def _interval_text(scored: Scored) -> str:
+    low, high = scored.interval.low, scored.interval.high
+    if low is None or high is None:
+        return f"{scored.value:.2f}"
+    return f"{scored.value:.2f} ({low:.2f}-{high:.2f})"
 
 
 def _printable_subgroups(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
@@ -239,6 +249,12 @@ def _pictures(out_dir: Path, config: EvaluateConfig, task: str) -> list[dict[str
     return [
         {"title": _GROUP_TITLES[name], "items": items} for name, items in groups.items() if items
     ]
+
+
+def markdown_text(text: object) -> str:
+    """Return text in which no character has a meaning in Markdown or HTML, on one line."""
+    escaped = re.sub(r"([\\`*_{}\[\]<>#|!&~])", r"\\\1", str(text))
+    return " ".join(escaped.split())
 
 
 def _read_json(path: Path) -> Any:

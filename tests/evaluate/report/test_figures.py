@@ -3,8 +3,8 @@ import xml.etree.ElementTree
 
 import numpy as np
 
+from retfm_dist.evaluate.judge.curves import RocCurve
 from retfm_dist.evaluate.report.figures import NamedCurve, draw_roc
-from retfm_dist.evaluate.score import RocCurve
 
 POINTS = np.array([[0.0, 0.0], [0.2, 0.7], [1.0, 1.0]])
 RATES = np.linspace(0, 1, 5)
@@ -12,7 +12,7 @@ RATES = np.linspace(0, 1, 5)
 
 def curve(label="m", slot=0, *, has_band=True):
     band = (np.full(5, 0.2), np.full(5, 0.9)) if has_band else (None, None)
-    return NamedCurve(label, slot, RocCurve(POINTS, RATES, *band))
+    return NamedCurve(label, "0.80", slot, RocCurve(POINTS, RATES, *band))
 
 
 def test_a_figure_is_one_svg_that_needs_nothing_else():

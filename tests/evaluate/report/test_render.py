@@ -64,6 +64,7 @@ def test_the_report_shows_all_its_parts(finished):
     page = Page(text)
     assert page.tags.count("img") == 2 * 4 * 4
     assert text.count("ROC curves: ") == 4
+    assert "tiny &minus; floor" in text
     assert 'name="viewport"' in text
     assert "@media print" in text
     value = results(finished)["tiny", "bright", "linear"]["value"]

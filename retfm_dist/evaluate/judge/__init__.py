@@ -1,0 +1,1 @@
+"""Judgement of predictions: scores, comparisons, fairness, transfer."""

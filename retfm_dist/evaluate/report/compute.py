@@ -1,0 +1,157 @@
+"""Every number of the report, computed from predictions/ alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retfm_dist.evaluate.config import EvaluateConfig
+from retfm_dist.evaluate.judge.compare import Comparison, compare_metrics
+from retfm_dist.evaluate.judge.levels import aggregate
+from retfm_dist.evaluate.judge.measure import Scored, rounded, score, scored_json
+from retfm_dist.evaluate.predictions import Predictions, predictions_path
+from retfm_dist.evaluate.predictions_file import read_predictions
+from retfm_dist.statistics.auroc import auroc
+from retfm_dist.statistics.multiplicity import holm
+
+PRIMARY = "auroc"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model on one task under one protocol.
+
+    Attributes:
+        predictions: Its predictions.
+        scored: Metrics of the images, by name.
+        by_patient: Metrics of patients, by name; empty where all patients are of one class.
+        pooled: AUROC over all images, folds pooled, mean over repeats.
+    """
+
+    predictions: Predictions
+    scored: dict[str, Scored]
+    by_patient: dict[str, Scored]
+    pooled: float
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Model, task and protocol."""
+        item = self.predictions
+        return item.model, item.task, item.protocol
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """The first model of an evaluation against another one.
+
+    Attributes:
+        model_a: The first model.
+        model_b: The other.
+        task: Id of the task.
+        protocol: Id of the protocol.
+        comparison: Of the primary metric.
+        p_holm: p value adjusted for all comparisons of the evaluation; None without a test.
+    """
+
+    model_a: str
+    model_b: str
+    task: str
+    protocol: str
+    comparison: Comparison
+    p_holm: float | None
+
+    @property
+    def verdict(self) -> str:
+        """What may be claimed once the number of comparisons is counted."""
+        verdict = self.comparison.test.verdict
+        if verdict in ("superior", "inferior") and (self.p_holm is None or self.p_holm > 0.05):
+            return "inconclusive"
+        return verdict
+
+
+def compute_results(
+    out_dir: Path, config: EvaluateConfig, protocols: Sequence[str]
+) -> list[Result]:
+    """Read and score every combination, in the order task, model, protocol.
+
+    Raises:
+        EvaluateError: Predictions are missing or faulty.
+    """
+    results = []
+    for task in config.tasks:
+        for model in config.models:
+            for protocol in protocols:
+                names = {"model": model.id, "task": task.id, "protocol": protocol}
+                predictions = read_predictions(predictions_path(out_dir, **names), expected=names)
+                results.append(_score(predictions, alpha=config.bootstrap.alpha))
+    return results
+
+
+def _score(predictions: Predictions, *, alpha: float) -> Result:
+    patients = aggregate(predictions, "patient")
+    assert patients is not None
+    has_classes = len(np.unique(patients.labels)) > 1
+    return Result(
+        predictions,
+        score(predictions, alpha=alpha),
+        score(patients, alpha=alpha) if has_classes else {},
+        float(np.mean([auroc(predictions.labels, p[:, 1]) for p in predictions.probabilities])),
+    )
+
+
+def compare_with_first(results: Sequence[Result], config: EvaluateConfig) -> list[PairResult]:
+    """Compare the first model with every other one on every task under every protocol."""
+    first = config.models[0].id
+    found = {result.key: result for result in results}
+    pairs = []
+    for result in results:
+        model, task, protocol = result.key
+        if model == first:
+            continue
+        compared = compare_metrics(
+            found[first, task, protocol].predictions,
+            result.predictions,
+            margin=config.margin,
+            alpha=config.bootstrap.alpha,
+        )
+        pairs.append((model, task, protocol, compared[PRIMARY]))
+    tested = [pair[3].test.p for pair in pairs]
+    known = np.array([p for p in tested if p is not None])
+    adjusted = iter(holm(known).tolist())
+    return [
+        PairResult(first, model, task, protocol, comparison, None if p is None else next(adjusted))
+        for (model, task, protocol, comparison), p in zip(pairs, tested, strict=True)
+    ]
+
+
+def metrics_json(results: Sequence[Result], pairs: Sequence[PairResult]) -> dict[str, Any]:
+    """Return the content of metrics.json."""
+    return {
+        "schema": "retfm-metrics/2",
+        "results": [
+            {
+                "model": result.predictions.model,
+                "task": result.predictions.task,
+                "protocol": result.predictions.protocol,
+                "metrics": scored_json(result.scored, result.predictions),
+                "by_patient": scored_json(result.by_patient, result.predictions),
+                "auroc_pooled": rounded(result.pooled),
+                "fits": list(result.predictions.fits),
+            }
+            for result in results
+        ],
+        "comparisons": [
+            {
+                "a": pair.model_a,
+                "b": pair.model_b,
+                "task": pair.task,
+                "protocol": pair.protocol,
+                "p_holm": rounded(pair.p_holm),
+                "verdict": pair.verdict,
+                "comparison": pair.comparison.as_json(),
+            }
+            for pair in pairs
+        ],
+    }

@@ -1,0 +1,42 @@
+"""The result in sentences that say no more than the tests support."""
+
+from collections.abc import Mapping, Sequence
+
+from retfm_dist.evaluate.config import EvaluateConfig
+from retfm_dist.evaluate.report.compute import PairResult
+
+_PHRASES = {
+    "superior": "{a} is better than {b}",
+    "inferior": "{a} is worse than {b}",
+    "equivalent": "{a} and {b} are equivalent within {margin:g}",
+    "inconclusive": "no difference between {a} and {b} is shown, nor is there none",
+    "insufficient": "{a} and {b} cannot be compared: too few patients",
+}
+
+
+def summarize(
+    pairs: Sequence[PairResult], config: EvaluateConfig, titles: Mapping[str, str]
+) -> list[str]:
+    """Return one sentence for each comparison with the first model.
+
+    Args:
+        pairs: Comparisons.
+        config: The evaluation.
+        titles: Of the protocols, by id.
+    """
+    tasks = {task.id: task.title for task in config.tasks}
+    return [_sentence(pair, tasks, titles, margin=config.margin) for pair in pairs]
+
+
+def _sentence(
+    pair: PairResult, tasks: Mapping[str, str], titles: Mapping[str, str], *, margin: float
+) -> str:
+    phrase = _PHRASES[pair.verdict].format(a=pair.model_a, b=pair.model_b, margin=margin)
+    interval = pair.comparison.test.interval
+    numbers = ""
+    if interval.low is not None and interval.high is not None:
+        numbers = (
+            f" (difference of AUROC {pair.comparison.test.value:+.3f}, "
+            f"{interval.low:+.3f} to {interval.high:+.3f})"
+        )
+    return f"{tasks[pair.task]}, {titles[pair.protocol]}: {phrase}{numbers}."

@@ -1,0 +1,120 @@
+"""Variance of a metric, counting whatever was done again: folds, fits, seeds.
+
+Predictions come in replicates: one for a fixed predictor, one per repeat of a cross-validation,
+one per training seed. The value is the mean over replicates; its variance depends on what the
+replicates are (`Design`).
+
+**Cross-validation.** Each image is predicted by a fit on the other patients, and patient i is a
+test patient once and a training patient of all the others. Written as a sum over pairs (Hoeffding
+1948, doi 10.1214/aoms/1177730196), the contribution of the pair (i, j) appears twice, once with
+either as the test patient, while the variance of fixed scores counts it once. What is missing is
+the variance of those pair terms. It shows in the repeats: with other training patients the
+contribution of patient i varies, and a training set that is a random share f = (K - 1) / K of the
+others has, over repeats, (1 - f) / f = 1 / (K - 1) of the variance that a new training set has.
+So
+
+    V = sum_i mean_r(c_ir)^2 + min((K - 1) * sum_i var_r(c_ir), sum_i mean_r(c_ir)^2)
+
+with c_ir the influence of patient i in repeat r. The second term cannot exceed the first, of which
+it is a part: without any signal all of the variance is in the pairs, and V is twice the variance
+of fixed scores; with a strong signal and many patients it vanishes. The truth it is an error of is
+the mean performance of the fits that were made, on new patients. `docs/statistics.md` has the
+simulation.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from retfm_dist.statistics.clusters import FloatArray
+from retfm_dist.statistics.intervals import Interval, Scale, make_interval
+
+MIN_REPEATS = 5
+"""Repeats of a cross-validation below which the variance over them says too little."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What the replicates of predictions are.
+
+    Attributes:
+        kind: "fixed": one predictor that never saw these patients; "cross_validation": repeats of
+            one; "seeds": trainings with different seeds, judged on the same patients.
+        num_folds: K of the cross-validation; 0 otherwise.
+    """
+
+    kind: Literal["fixed", "cross_validation", "seeds"]
+    num_folds: int = 0
+
+    def describe(self, num_replicates: int) -> str:
+        """Return what the interval counts, in words."""
+        match self.kind:
+            case "fixed":
+                return "sampling of patients"
+            case "seeds":
+                return f"sampling of patients and {num_replicates} training seeds"
+            case "cross_validation":
+                folds = f"{num_replicates} x {self.num_folds} folds"
+                if num_replicates < MIN_REPEATS:
+                    return f"sampling of patients, refits at their largest effect, {folds}"
+                return f"sampling of patients and refits, {folds}"
+
+
+FIXED = Design("fixed")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its variance.
+
+    Attributes:
+        value: Mean over replicates; NaN where the metric is undefined.
+        influence: [P] mean influence of each patient.
+        variance: Its variance, everything counted.
+        fixed_variance: The part that would remain if the scores were fixed.
+    """
+
+    value: float
+    influence: FloatArray
+    variance: float
+    fixed_variance: float
+
+    def interval(self, *, scale: Scale, num_patients: int, alpha: float) -> Interval:
+        """Return its interval; see `intervals.make_interval`."""
+        return make_interval(
+            self.value, self.variance, scale=scale, num_patients=num_patients, alpha=alpha
+        )
+
+
+def estimate(values: FloatArray, influences: FloatArray, design: Design) -> Estimate:
+    """Combine the replicates of a metric, or of a difference of metrics.
+
+    Args:
+        values: [R] the metric in each replicate.
+        influences: [R, P] influence of each patient in each.
+        design: What the replicates are.
+    """
+    influence = influences.mean(axis=0)
+    fixed = float((influence**2).sum())
+    return Estimate(
+        float(np.mean(values)),
+        influence,
+        fixed + _extra_variance(values, influences, design),
+        fixed,
+    )
+
+
+def _extra_variance(values: FloatArray, influences: FloatArray, design: Design) -> float:
+    """Return the variance that fits or seeds add to that of fixed scores."""
+    num_replicates = len(values)
+    fixed = float((influences.mean(axis=0) ** 2).sum())
+    if design.kind == "seeds" and num_replicates > 1:
+        return float(np.var(values, ddof=1)) / num_replicates
+    if design.kind != "cross_validation":
+        return 0.0
+    if num_replicates < MIN_REPEATS:
+        return fixed
+    between = float(influences.var(axis=0, ddof=1).sum())
+    # The mean over few repeats still holds a part of the variation between them.
+    return min((design.num_folds - 1) * between, fixed)

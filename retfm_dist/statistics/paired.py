@@ -1,0 +1,147 @@
+"""Comparison of two models on the same images: difference, permutation test, verdict."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from retfm_dist.statistics.auroc import weighted_auroc
+from retfm_dist.statistics.clusters import FloatArray
+from retfm_dist.statistics.estimate import Estimate
+from retfm_dist.statistics.intervals import MIN_PATIENTS_PER_CLASS, Interval, make_interval
+from retfm_dist.statistics.metric import AdditiveMetric
+
+Verdict = Literal["superior", "equivalent", "inferior", "inconclusive", "insufficient"]
+_CHUNK_VALUES = 2_000_000
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """A difference a - b and what it supports.
+
+    Attributes:
+        value: The difference, so that more is better for a.
+        interval: 1 - alpha.
+        p: Two-sided p value of no difference, by Student's t; None with too few patients.
+        p_equivalence: Larger of the two one-sided p values against |difference| >= margin.
+        verdict: What may be claimed at level alpha.
+    """
+
+    value: float
+    interval: Interval
+    p: float | None
+    p_equivalence: float | None
+    verdict: Verdict
+
+
+def judge_difference(
+    difference: Estimate, *, margin: float, num_patients: int, alpha: float
+) -> PairedTest:
+    """Test a difference against zero and against a margin.
+
+    The verdict is "superior" or "inferior" where the 1 - alpha interval leaves out zero,
+    "equivalent" where the 1 - 2 alpha interval lies within the margin (two one-sided tests), and
+    "inconclusive" otherwise. A difference can be both; then it is reported as equivalent, for it
+    is too small to matter.
+
+    Args:
+        difference: Of a minus b, so that more is better for a.
+        margin: Largest difference that does not matter, > 0.
+        num_patients: Patients of the rarest class.
+        alpha: Level of either test.
+
+    Source: Schuirmann 1987, doi 10.1007/BF01068419 (two one-sided tests).
+    """
+    value, variance = difference.value, difference.variance
+    if num_patients < MIN_PATIENTS_PER_CLASS or math.isnan(value) or math.isnan(variance):
+        interval = make_interval(
+            value, variance, scale="plain", num_patients=num_patients, alpha=alpha
+        )
+        return PairedTest(value, interval, None, None, "insufficient")
+    if variance <= 0:  # the two are the same on every patient
+        return PairedTest(value, Interval(value, value), 1.0, 0.0, "equivalent")
+    error, degrees = math.sqrt(variance), num_patients - 1
+    interval = make_interval(value, variance, scale="plain", num_patients=num_patients, alpha=alpha)
+    p = 2 * float(stats.t.sf(abs(value) / error, degrees))
+    p_equivalence = float(stats.t.sf((margin - abs(value)) / error, degrees))
+    verdict: Verdict = "inconclusive"
+    if p_equivalence <= alpha:
+        verdict = "equivalent"
+    elif p <= alpha:
+        verdict = "superior" if value > 0 else "inferior"
+    return PairedTest(value, interval, p, p_equivalence, verdict)
+
+
+def permute_ranks(
+    labels: NDArray,
+    scores_a: FloatArray,
+    scores_b: FloatArray,
+    patients: NDArray,
+    *,
+    num_permutations: int,
+    seed: int,
+) -> FloatArray:
+    """Return [B] differences of AUROC after exchanging the models in random patients.
+
+    Scores are replaced by their ranks first, so that a patient's scores under one model can stand
+    among the other's.
+
+    Args:
+        labels: [N] 1 = positive, 0 = negative.
+        scores_a: [N].
+        scores_b: [N].
+        patients: [N] codes 0 .. P-1.
+        num_permutations: B.
+        seed: Of this test alone.
+
+    Source: Venkatraman and Begg 1996, doi 10.1093/biomet/83.4.835 (exchange of ranks).
+    """
+    ranks = stats.rankdata(scores_a), stats.rankdata(scores_b)
+    generator = np.random.default_rng(seed)
+    ones = np.ones((1, len(labels)))
+    differences = np.empty(num_permutations)
+    for b in range(num_permutations):
+        swapped = generator.integers(0, 2, int(patients.max()) + 1, np.int8)[patients] == 1
+        first = np.where(swapped, ranks[1], ranks[0])
+        second = np.where(swapped, ranks[0], ranks[1])
+        differences[b] = (
+            weighted_auroc(labels, first, ones)[0] - weighted_auroc(labels, second, ones)[0]
+        )
+    return differences
+
+
+def permute_sums(
+    a: AdditiveMetric, b: AdditiveMetric, *, num_permutations: int, seed: int
+) -> FloatArray:
+    """Return [B] differences of an additive metric after exchanging the models in random patients.
+
+    Args:
+        a: The metric of one model.
+        b: The same of the other, on the same patients.
+        num_permutations: B.
+        seed: Of this test alone.
+    """
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CHUNK_VALUES // a.num_patients)
+    parts = []
+    for start in range(0, num_permutations, rows):
+        size = (min(rows, num_permutations - start), a.num_patients)
+        swapped = generator.integers(0, 2, size, np.int8).astype(np.float64)
+        moved = swapped @ (b.sums - a.sums)
+        parts.append(
+            a.function(a.sums.sum(axis=0) + moved) - b.function(b.sums.sum(axis=0) - moved)
+        )
+    return np.concatenate(parts)
+
+
+def permutation_p(observed: float, permuted: FloatArray) -> float:
+    """Return the two-sided p value of an observed difference, never 0.
+
+    Source: Phipson and Smyth 2010, doi 10.2202/1544-6115.1585.
+    """
+    # Sums in another order differ in the last digits; a tie counts against a claim.
+    extreme = np.abs(permuted) >= abs(observed) - 1e-12
+    return float((1 + extreme.sum()) / (1 + len(permuted)))

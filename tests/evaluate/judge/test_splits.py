@@ -1,0 +1,40 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from retfm_dist.errors import EvaluateError
+from retfm_dist.evaluate.judge.splits import separate
+from tests.fakes.predictions import fixed_predictions
+
+
+def split(names):
+    item = fixed_predictions(num_patients=60)
+    return dataclasses.replace(item, splits=np.repeat(np.resize(names, 60), 2))
+
+
+def test_thresholds_come_from_validation_and_numbers_from_test_images():
+    item = split(["val", "val", "test", "test", "train", "train"])
+    found = separate(item)
+    assert len(found.predictions.labels) == 40
+    validation = item.splits == "val"
+    negatives = item.scores[validation & (item.labels == 0)]
+    assert (negatives < found.thresholds["spec90"]).mean() >= 0.9
+    assert set(found.thresholds) == {"spec90", "spec95", "sens90"}
+
+
+def test_without_splits_everything_is_judged_and_nothing_is_chosen():
+    item = fixed_predictions()
+    found = separate(item)
+    assert found.predictions is item
+    assert found.thresholds == {}
+    assert separate(split(["test"])).thresholds == {}
+
+
+def test_missing_test_images_or_classes_are_errors():
+    with pytest.raises(EvaluateError, match="no test images; got train, val"):
+        separate(split(["val", "train"]))
+    item = fixed_predictions(num_patients=60)
+    splits = np.where(item.labels == 1, "test", "val")
+    with pytest.raises(EvaluateError, match="the test images are of one class"):
+        separate(dataclasses.replace(item, splits=splits))

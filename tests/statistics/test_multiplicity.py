@@ -1,0 +1,24 @@
+import numpy as np
+import pytest
+from scipy.stats import false_discovery_control
+
+from retfm_dist.statistics.multiplicity import benjamini_hochberg, holm
+
+
+def test_holm_equals_the_worked_example():
+    """p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") in R."""
+    assert holm(np.array([0.01, 0.04, 0.03, 0.005])) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_never_exceeds_one_nor_falls_below_the_raw_values():
+    p = np.random.default_rng(0).uniform(size=50)
+    adjusted = holm(p)
+    assert (adjusted >= p).all()
+    assert (adjusted <= 1).all()
+    assert len(holm(np.array([]))) == 0
+
+
+def test_benjamini_hochberg_equals_scipy_and_takes_nothing():
+    p = np.random.default_rng(0).uniform(size=20)
+    assert np.array_equal(benjamini_hochberg(p), false_discovery_control(p))
+    assert len(benjamini_hochberg(np.array([]))) == 0
