@@ -5,6 +5,7 @@ under a temporary sibling name and renamed when it is complete. A reader therefo
 half of either, whatever moment the writer was killed at.
 """
 
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -12,7 +13,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +26,8 @@ RESULT_NAME = "result"
 """Folder of a `kept_workspace` that becomes the result."""
 
 _CHUNK_BYTES = 1 << 20
+_CURRENT_DIRECTORY, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux."""
 _SYNC_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF)
 _LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -140,6 +143,56 @@ def staged_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
         lock_path.unlink(missing_ok=True)
         os.close(lock)
+
+
+@contextmanager
+def replaced_directory(path: Path, *, keep: Sequence[str] = ()) -> Iterator[Path]:
+    """Yield an empty temporary sibling that takes the place of `path` on success.
+
+    The old directory is there whole until the new one is, in one step where the file system can
+    exchange two names, and is then removed. What fails or is killed leaves it as it was.
+
+    Args:
+        path: Directory to make or to replace.
+        keep: Names in the old directory that are moved into the new one.
+
+    Raises:
+        RetfmError: Another process is writing it.
+    """
+    new = path.with_name(f".{path.name}.new")
+    _keep(new, path, keep)  # what was killed after its exchange is finished here
+    shutil.rmtree(new, ignore_errors=True)
+    with staged_directory(new) as staging:
+        yield staging
+    if not path.exists():
+        new.rename(path)
+    else:
+        if not exchange(new, path):  # there is no directory for a moment; nothing is lost
+            old = path.with_name(f".{path.name}.old")
+            path.rename(old)
+            new.rename(path)
+            old.rename(new)
+        _keep(new, path, keep)
+        shutil.rmtree(new)
+    sync_directory(path.parent)
+
+
+def _keep(old: Path, path: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if (old / name).exists() and path.is_dir() and not (path / name).exists():
+            (old / name).rename(path / name)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Exchange the names of two directories in one step; False where the system cannot.
+
+    Source: renameat2(2), RENAME_EXCHANGE.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    paths = (os.fsencode(first), os.fsencode(second))
+    return rename(_CURRENT_DIRECTORY, paths[0], _CURRENT_DIRECTORY, paths[1], _EXCHANGE) == 0
 
 
 @contextmanager

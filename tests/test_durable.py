@@ -14,6 +14,7 @@ from retfm_dist.durable import (
     RESULT_NAME,
     kept_workspace,
     open_atomic,
+    replaced_directory,
     sha256_file,
     staged_directory,
     workspace_path,
@@ -215,3 +216,44 @@ def test_a_file_system_that_cannot_flush_directories_is_no_failure(tmp_path, mon
     monkeypatch.setattr(durable.os, "fsync", fsync)
     write_json(tmp_path / "a.json", {})
     assert (tmp_path / "a.json").read_text() == "{}\n"
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+def test_a_directory_is_replaced_as_a_whole_but_for_what_is_kept(
+    tmp_path, monkeypatch, can_exchange
+):
+    if not can_exchange:
+        monkeypatch.setattr(durable, "exchange", lambda first, second: False)
+    target = tmp_path / "out"
+    for number in (1, 2):
+        with replaced_directory(target, keep=["cache"]) as new:
+            (new / f"result{number}").write_text("x")
+        if number == 1:
+            (target / "cache").mkdir()
+            (target / "cache" / "a").write_text("kept")
+    assert {path.name for path in target.iterdir()} == {"result2", "cache"}
+    assert (target / "cache" / "a").read_text() == "kept"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_was_killed_after_the_exchange_keeps_its_cache(tmp_path):
+    for name in ("out", ".out.new/cache"):
+        (tmp_path / name).mkdir(parents=True)
+    with replaced_directory(tmp_path / "out", keep=["cache"]):
+        pass
+    assert (tmp_path / "out" / "cache").is_dir()
+
+
+def test_a_replacement_that_fails_changes_nothing(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("x")
+
+    def fail():
+        with replaced_directory(tmp_path / "out") as new:
+            (new / "half").write_text("x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

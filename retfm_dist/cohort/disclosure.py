@@ -19,22 +19,51 @@ def hidden_cells(num_patients: Sequence[int]) -> list[bool]:
     Source: complementary cell suppression; Hundepool et al. 2012, "Statistical Disclosure
         Control", chapter 4.
     """
-    hidden = [count < SMALLEST_CELL for count in num_patients]
-    if not any(hidden):
-        return hidden
-    for i in sorted(range(len(num_patients)), key=lambda i: num_patients[i]):
-        together = sum(count for count, hide in zip(num_patients, hidden, strict=True) if hide)
-        if sum(hidden) >= 2 and together >= SMALLEST_CELL:
+    return _hide(num_patients, [num_patients], [False] * len(num_patients))
+
+
+def hidden_outcomes(
+    num_positive: Sequence[int], num_negative: Sequence[int], hidden: Sequence[bool]
+) -> list[bool]:
+    """Choose the groups whose division into outcomes is hidden, in the same manner.
+
+    A group with few negative patients tells about them as one with few positive patients does, so
+    the hidden groups together hold enough of both.
+
+    Args:
+        num_positive: Positive patients in each group.
+        num_negative: Negative patients in each group.
+        hidden: Groups whose size is hidden already.
+    """
+    sizes = [min(pair) for pair in zip(num_positive, num_negative, strict=True)]
+    return _hide(sizes, [num_positive, num_negative], hidden)
+
+
+def _hide(
+    sizes: Sequence[int], counted: Sequence[Sequence[int]], hidden: Sequence[bool]
+) -> list[bool]:
+    """Hide what is smaller than `SMALLEST_CELL`, and more until every count is safe together."""
+    chosen = [hide or size < SMALLEST_CELL for size, hide in zip(sizes, hidden, strict=True)]
+    if not any(chosen):
+        return chosen
+    for i in sorted(range(len(sizes)), key=lambda i: sizes[i]):
+        together = [
+            sum(count for count, hide in zip(counts, chosen, strict=True) if hide)
+            for counts in counted
+        ]
+        if sum(chosen) >= 2 and min(together) >= SMALLEST_CELL:
             break
-        hidden[i] = True
-    return hidden
+        chosen[i] = True
+    return chosen
 
 
 def cell_text(count: int, *, is_hidden: bool) -> str:
-    """Return a count as text; a hidden one as "< 10" if it is small, else as "-"."""
-    if is_hidden:
-        return f"< {SMALLEST_CELL}" if count < SMALLEST_CELL else "-"
-    return f"{count:,}"
+    """Return a count as text; a hidden one as "-", whether it is small or hides a small one.
+
+    To tell the two apart would give counts away: two groups below 10 that together hold 18 patients
+    have nine each.
+    """
+    return "-" if is_hidden else f"{count:,}"
 
 
 def printable_groups(attribute: str, groups: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -49,9 +78,13 @@ def printable_groups(attribute: str, groups: Sequence[Mapping[str, Any]]) -> lis
         The same keys and "attribute", with counts as text.
     """
     hidden = hidden_cells([group["num_patients"] for group in groups])
-    few_positive = hidden_cells([group.get("num_positive_patients", 0) for group in groups])
+    positive = [group.get("num_positive_patients", 0) for group in groups]
+    negative = [
+        group["num_patients"] - count for group, count in zip(groups, positive, strict=True)
+    ]
+    divided = hidden_outcomes(positive, negative, hidden)
     rows = []
-    for group, is_hidden, are_few in zip(groups, hidden, few_positive, strict=True):
+    for group, is_hidden, is_divided in zip(groups, hidden, divided, strict=True):
         row = {
             "attribute": attribute.replace("_", " "),
             "group": str(group["group"]),
@@ -59,11 +92,8 @@ def printable_groups(attribute: str, groups: Sequence[Mapping[str, Any]]) -> lis
             "num_patients": cell_text(group["num_patients"], is_hidden=is_hidden),
         }
         if "num_positive_patients" in group:
-            # A shown group with nearly all of its patients positive tells about the others.
-            rest = group["num_patients"] - group["num_positive_patients"]
             row["num_positive_patients"] = cell_text(
-                group["num_positive_patients"],
-                is_hidden=is_hidden or are_few or rest < SMALLEST_CELL,
+                group["num_positive_patients"], is_hidden=is_divided
             )
         rows.append(row)
     return rows

@@ -29,6 +29,14 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override, repeatable.", metavar="A.B=VALUE")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Output directory; overrides the config.")]
+PredictionsFile = Annotated[Path, typer.Option("--predictions", help="Parquet of predictions.")]
+NewOut = Annotated[Path, typer.Option("--out", help="Output directory, replaced as a whole.")]
+Alpha = Annotated[
+    float, typer.Option(min=1e-6, max=0.5, help="1 - coverage; 0.05 gives 95 % intervals.")
+]
+Margin = Annotated[float, typer.Option(min=1e-6, max=0.5, help="Difference that does not matter.")]
+Permutations = Annotated[int, typer.Option(min=99, help="Exchanges behind a p value.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of resampling.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
@@ -77,6 +85,132 @@ def report(
         _finish(render(out), as_json=as_json)
 
     run_command(command)
+
+
+@app.command(epilog="Example: python -m retfm_dist.evaluate score --predictions p.parquet --out s")
+def score(
+    predictions: PredictionsFile, out: NewOut, alpha: Alpha = 0.05, as_json: AsJson = False
+) -> None:
+    """Compute every metric of one prediction file, with intervals."""
+
+    def command() -> None:
+        from retfm_dist.evaluate.judge.score import score_file
+
+        _finish_judgement(score_file(predictions, out, alpha=alpha), "score", as_json=as_json)
+
+    run_command(command)
+
+
+@app.command(
+    epilog="Example: python -m retfm_dist.evaluate compare --a A.parquet --b B.parquet --out c"
+)
+def compare(  # noqa: PLR0913 - one argument per option
+    a: Annotated[list[Path], typer.Option("--a", help="Predictions of model A; repeatable.")],
+    b: Annotated[list[Path], typer.Option("--b", help="Those of model B, in the same order.")],
+    out: NewOut,
+    margin: Margin = 0.02,
+    alpha: Alpha = 0.05,
+    metric: Annotated[str, typer.Option("--metric", help="Primary metric.")] = "auroc",
+    resamples: Annotated[int, typer.Option(min=100, help="Of the two-level bootstrap.")] = 2000,
+    permutations: Permutations = 10_000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two models on the same images: differences, tests, verdict."""
+
+    def command() -> None:
+        from retfm_dist.errors import EvaluateError
+        from retfm_dist.evaluate.judge.compare_files import CompareOptions, compare_files
+
+        if len(a) != len(b):
+            raise EvaluateError(
+                "--a and --b need the same number of files", got=f"{len(a)} and {len(b)}"
+            )
+        options = CompareOptions(margin, alpha, metric, resamples, permutations, seed)
+        report_path = compare_files(list(zip(a, b, strict=True)), out, options)
+        _finish_judgement(report_path, "compare", as_json=as_json)
+
+    run_command(command)
+
+
+@app.command(
+    epilog="Example: python -m retfm_dist.evaluate fairness --predictions p.parquet --out f"
+)
+def fairness(  # noqa: PLR0913 - one argument per option
+    predictions: PredictionsFile,
+    out: NewOut,
+    against: Annotated[
+        Path | None, typer.Option(help="Another model on the same images: compare the gaps.")
+    ] = None,
+    attribute: Annotated[
+        list[str] | None, typer.Option(help="Column that divides patients; repeatable.")
+    ] = None,
+    intersect: Annotated[
+        list[str] | None, typer.Option(help="Columns joined by commas; repeatable.")
+    ] = None,
+    adjust: Annotated[
+        list[str] | None, typer.Option(help="Column to standardize groups over; repeatable.")
+    ] = None,
+    margin: Margin = 0.02,
+    alpha: Alpha = 0.05,
+    permutations: Permutations = 2000,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare groups of patients: gaps, their value under a fair model, decisions, calibration."""
+
+    def command() -> None:
+        from retfm_dist.evaluate.judge.fairness import FairnessOptions
+        from retfm_dist.evaluate.judge.fairness_file import judge_fairness
+
+        report_path = judge_fairness(
+            predictions,
+            out,
+            against=against,
+            attributes=attribute or [],
+            intersections=[names.split(",") for names in intersect or []],
+            margin=margin,
+            options=FairnessOptions(alpha, permutations, seed, tuple(adjust or ())),
+        )
+        _finish_judgement(report_path, "fairness", as_json=as_json)
+
+    run_command(command)
+
+
+@app.command(
+    epilog="Example: python -m retfm_dist.evaluate transfer --cells cells.csv --out transfer"
+)
+def transfer(
+    cells: Annotated[
+        Path,
+        typer.Option(
+            help="CSV with model, train, test, path and, if known, task, model_site, test_site."
+        ),
+    ],
+    out: NewOut,
+    margin: Margin = 0.02,
+    alpha: Alpha = 0.05,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two models over adaptation and test sets: matrices, losses, own-site advantage."""
+
+    def command() -> None:
+        from retfm_dist.evaluate.judge.transfer import judge_transfer
+
+        report_path = judge_transfer(cells, out, margin=margin, alpha=alpha)
+        _finish_judgement(report_path, "transfer", as_json=as_json)
+
+    run_command(command)
+
+
+def _finish_judgement(report_path: Path, command: str, *, as_json: bool) -> None:
+    """Print the sentences of a judgement, and the path of its report last."""
+    if as_json:
+        path = report_path.parent / f"{command}.json"
+        print(path.read_text(encoding="utf-8"), end="")
+        return
+    numbers = json.loads((report_path.parent / f"{command}.json").read_text(encoding="utf-8"))
+    print("\n".join([*numbers["sentences"], str(report_path)]))
 
 
 def _load(name: str, overrides: list[str] | None, out: Path | None) -> Any:

@@ -1,7 +1,11 @@
 """Counts that may be printed."""
 
-import numpy as np
+import itertools
 
+import numpy as np
+import pytest
+
+from retfm_dist.cohort import disclosure
 from retfm_dist.cohort.disclosure import cell_text, hidden_cells, printable_groups
 
 
@@ -19,9 +23,9 @@ def test_no_small_group_can_be_worked_out_from_the_total():
             assert sum(unknown) >= 10 or all(hidden)
 
 
-def test_hidden_counts_tell_no_more_than_that_they_are_small():
+def test_hidden_counts_tell_nothing():
     hidden = [cell_text(count, is_hidden=True) for count in (1, 9, 10, 500)]
-    assert hidden == ["< 10", "< 10", "-", "-"]
+    assert hidden == ["-", "-", "-", "-"]
     assert cell_text(1234, is_hidden=False) == "1,234"
 
 
@@ -33,7 +37,7 @@ def test_groups_are_printed_alike_with_and_without_classes():
     ]
     assert [tuple(row.values()) for row in printable_groups("age_band", groups)] == [
         ("age band", "female", "2,000", "1,000", "400"),
-        ("age band", "male", "-", "< 10", "< 10"),
+        ("age band", "male", "-", "-", "-"),
         ("age band", "missing", "-", "-", "-"),
     ]
     bare = [
@@ -41,6 +45,41 @@ def test_groups_are_printed_alike_with_and_without_classes():
     ]
     assert [tuple(row.values()) for row in printable_groups("sex", bare)] == [
         ("sex", "female", "2,000", "1,000"),
-        ("sex", "male", "-", "< 10"),
+        ("sex", "male", "-", "-"),
         ("sex", "missing", "-", "-"),
     ]
+
+
+@pytest.mark.parametrize("num_groups", [2, 3])
+def test_no_hidden_count_can_be_recovered_from_the_printed_table_and_its_totals(
+    monkeypatch, num_groups
+):
+    """All tables of groups of up to 5 patients, where counts below 3 are small.
+
+    An attacker knows the totals and the printed table: at least two tables must explain them for
+    every small count, unless the total itself is small. (That he may also know in which order
+    groups are hidden is not counted.)
+    """
+    monkeypatch.setattr(disclosure, "SMALLEST_CELL", 3)
+    cells = [(n, p) for n in range(1, 6) for p in range(n + 1)]
+    by_total = {}
+    for table in itertools.product(cells, repeat=num_groups):
+        by_total.setdefault(tuple(np.sum(table, axis=0).tolist()), []).append(np.array(table))
+    for (num_patients, num_positive), tables in by_total.items():
+        stacked = np.array(tables)
+        for table in tables:
+            rows = printable_groups(
+                "sex",
+                [
+                    {"group": "g", "num_images": n, "num_patients": n, "num_positive_patients": p}
+                    for n, p in table.tolist()
+                ],
+            )
+            shown = np.array([[row["num_patients"], row["num_positive_patients"]] for row in rows])
+            known = shown != "-"
+            fits = (stacked == table)[:, known].all(axis=1)
+            for g, (n, p) in enumerate(table.tolist()):
+                if n < 3 and num_patients > 3:
+                    assert len(np.unique(stacked[fits, g, 0])) > 1, (table, shown)
+                if min(p, n - p) < 3 and min(num_positive, num_patients - num_positive) >= 3:
+                    assert len(np.unique(stacked[fits, g, 1])) > 1, (table, shown)

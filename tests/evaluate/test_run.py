@@ -80,9 +80,9 @@ def test_neighbors_that_are_not_there_cost_no_earlier_evaluation(copied):
 
 
 def test_what_a_killed_run_left_is_cleared(copied):
-    (copied / "out" / ".new" / "predictions").mkdir(parents=True)
+    (copied / ".out.new" / "predictions").mkdir(parents=True)
     run_evaluation(checked(evaluation(copied)))
-    assert not (copied / "out" / ".new").exists()
+    assert not (copied / ".out.new").exists()
 
 
 def test_a_missing_export_is_an_error_before_anything_is_written(copied):

@@ -1,34 +1,19 @@
 """ROC curves as inline SVG: no script, no font file, no address outside the page."""
 
-import io
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from retfm_dist.evaluate.judge.curves import RocCurve
+from retfm_dist.evaluate.judge.svg import STYLE_SHEET, to_inline
 
 # Okabe and Ito's palette, told apart by people of every color vision.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_TEXT = "#1f2933"
 _SIDE_INCHES = 3.0
 _MAX_COLUMNS = 3
-_STYLE_SHEET: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "retfm",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.edgecolor": "#9aa5b1",
-    "axes.labelcolor": _TEXT,
-    "axes.linewidth": 0.8,
-    "xtick.color": _TEXT,
-    "ytick.color": _TEXT,
-    "text.color": _TEXT,
-}
 
 
 @dataclass(frozen=True)
@@ -61,7 +46,7 @@ def draw_roc(curves: Sequence[NamedCurve], *, title: str, prefix: str) -> str:
     """
     columns = min(len(curves), _MAX_COLUMNS)
     rows = -(-len(curves) // columns)
-    with matplotlib.rc_context(_STYLE_SHEET):
+    with matplotlib.rc_context(STYLE_SHEET):
         figure = Figure(
             figsize=(columns * _SIDE_INCHES, rows * (_SIDE_INCHES + 0.25)), layout="constrained"
         )
@@ -70,7 +55,7 @@ def draw_roc(curves: Sequence[NamedCurve], *, title: str, prefix: str) -> str:
             _draw_panel(panel, named, [other for other in curves if other is not named])
         for unused in panels[len(curves) :]:
             unused.set_visible(False)
-        return _to_inline(figure, title=title, prefix=prefix)
+        return to_inline(figure, title=title, prefix=prefix)
 
 
 def _draw_panel(axes: Axes, named: NamedCurve, others: Sequence[NamedCurve]) -> None:
@@ -89,36 +74,3 @@ def _draw_panel(axes: Axes, named: NamedCurve, others: Sequence[NamedCurve]) -> 
     axes.set_ylabel("sensitivity")
     axes.spines[["top", "right"]].set_visible(False)
     axes.text(0.97, 0.05, named.note, ha="right", fontsize=9)
-
-
-def _to_inline(figure: Figure, *, title: str, prefix: str) -> str:
-    """Return the bare `<svg>` element of a figure, scaling with its container."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata=_NO_METADATA)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Ids are unique within one figure only; the page holds several.
-    svg = re.sub(r'\bid="', f'id="{prefix}-', svg)
-    svg = re.sub(r"url\(#", f"url(#{prefix}-", svg)
-    svg = re.sub(r'href="#', f'href="#{prefix}-', svg)
-    head, body = svg.split(">", 1)
-    view_box = re.search(r'viewBox="[^"]*"', head)
-    assert view_box is not None
-    opening = (
-        f'<svg {view_box[0]} xmlns="http://www.w3.org/2000/svg" '
-        f'xmlns:xlink="http://www.w3.org/1999/xlink" role="img"'
-    )
-    return f"{opening}><title>{_escape(title)}</title>{body.strip()}"
-
-
-_NO_METADATA: Mapping[str, None] = {
-    "Date": None,
-    "Creator": None,
-    "Format": None,
-    "Type": None,
-}
-
-
-def _escape(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

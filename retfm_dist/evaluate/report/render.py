@@ -6,7 +6,6 @@ same bytes.
 
 import base64
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import EvaluateConfig, TaskConfig
 from retfm_dist.evaluate.judge.curves import trace_roc
 from retfm_dist.evaluate.judge.measure import Scored
+from retfm_dist.evaluate.judge.tables import markdown_text
 from retfm_dist.evaluate.predictions import predictions_path
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.evaluate.protocols import build_protocols
@@ -249,12 +249,6 @@ def _pictures(out_dir: Path, config: EvaluateConfig, task: str) -> list[dict[str
     return [
         {"title": _GROUP_TITLES[name], "items": items} for name, items in groups.items() if items
     ]
-
-
-def markdown_text(text: object) -> str:
-    """Return text in which no character has a meaning in Markdown or HTML, on one line."""
-    escaped = re.sub(r"([\\`*_{}\[\]<>#|!&~])", r"\\\1", str(text))
-    return " ".join(escaped.split())
 
 
 def _read_json(path: Path) -> Any:

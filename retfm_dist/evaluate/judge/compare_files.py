@@ -1,0 +1,304 @@
+"""`evaluate compare`: two models on one or several test sets, from their prediction files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retfm_dist.errors import EvaluateError
+from retfm_dist.evaluate.judge.compare import Comparison, align, compare_metrics, cross_check
+from retfm_dist.evaluate.judge.forest import ForestRow, draw_forest
+from retfm_dist.evaluate.judge.measure import rounded
+from retfm_dist.evaluate.judge.output import Figure, check_output, write_judgement
+from retfm_dist.evaluate.judge.splits import separate
+from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
+from retfm_dist.evaluate.predictions_file import read_predictions
+from retfm_dist.statistics.meta import PooledEffect, pool_effects
+from retfm_dist.statistics.multiplicity import benjamini_hochberg, holm
+
+_PHRASES = {
+    "superior": "A is better than B",
+    "inferior": "A is worse than B",
+    "equivalent": "A and B are equivalent within {margin:g}",
+    "inconclusive": "no difference is shown, nor is there none",
+    "insufficient": "too few patients to compare",
+}
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """How models are compared.
+
+    Attributes:
+        margin: Largest difference that does not matter.
+        alpha: Level of each test.
+        primary: Metric whose p values form the primary family.
+        num_resamples: Of the two-level bootstrap.
+        num_permutations: Of the exchange of models within patients.
+        seed: Of both.
+    """
+
+    margin: float
+    alpha: float
+    primary: str
+    num_resamples: int
+    num_permutations: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Two models on one test set.
+
+    Attributes:
+        name: Name of the first file, or "first against second" where their names differ.
+        compared: Comparisons by metric.
+        checks: Other tests of the AUROC, JSON values.
+    """
+
+    __test__ = False  # not a test class
+
+    name: str
+    compared: Mapping[str, Comparison]
+    checks: Mapping[str, Any]
+
+
+def compare_files(
+    pairs: Sequence[tuple[Path, Path]], out_dir: Path, options: CompareOptions
+) -> Path:
+    """Compare two models on each of several test sets.
+
+    Args:
+        pairs: Prediction files of the first and of the second model, one pair per test set.
+        out_dir: Where to; an earlier judgement there is replaced.
+        options: How.
+
+    Returns:
+        Path of report.html.
+
+    Raises:
+        EvaluateError: A file is faulty, the files of a pair are not about the same images, or
+            `out_dir` holds something else.
+    """
+    check_output(out_dir)
+    sets = [_compare_pair(a, b, options) for a, b in pairs]
+    for item in sets:
+        if options.primary not in item.compared:
+            raise EvaluateError(
+                "no such metric to compare",
+                where=item.name,
+                got=options.primary,
+                expected=", ".join(item.compared),
+            )
+    primary = [item.compared[options.primary] for item in sets]
+    adjusted = _adjust([c.test.p for c in primary], is_primary=True)
+    pooled = _pool(primary, options.alpha)
+    secondary = [
+        (item.name, c) for item in sets for n, c in item.compared.items() if n != options.primary
+    ]
+    adjusted_secondary = _adjust([c.test.p for _, c in secondary], is_primary=False)
+    tables = [
+        _primary_table(sets, primary, adjusted, options),
+        *([_pooled_table(pooled)] if pooled else []),
+        _secondary_table(secondary, adjusted_secondary),
+        *_check_tables(sets),
+    ]
+    numbers = {
+        "margin": options.margin,
+        "alpha": options.alpha,
+        "primary": options.primary,
+        "sets": [
+            {
+                "name": item.name,
+                "primary": {**item.compared[options.primary].as_json(), "p_holm": rounded(p)},
+                "metrics": {name: c.as_json() for name, c in item.compared.items()},
+                "cross_checks": dict(item.checks),
+            }
+            for item, p in zip(sets, adjusted, strict=True)
+        ],
+        "pooled": None if pooled is None else {k: rounded(v) for k, v in vars(pooled).items()},
+    }
+    return write_judgement(
+        out_dir,
+        "compare",
+        title=f"Comparison of A, {pairs[0][0].stem}, and B, {pairs[0][1].stem}",
+        sentences=_sentences(sets, adjusted, pooled, options),
+        numbers=numbers,
+        tables=tables,
+        figures=[_forest(sets, primary, pooled, options)],
+    )
+
+
+def _compare_pair(path_a: Path, path_b: Path, options: CompareOptions) -> TestSet:
+    a = read_predictions(path_a)
+    b = align(a, read_predictions(path_b))
+    judged = separate(a), separate(b)
+    compared = compare_metrics(
+        judged[0].predictions,
+        judged[1].predictions,
+        margin=options.margin,
+        alpha=options.alpha,
+        thresholds=(judged[0].thresholds, judged[1].thresholds),
+    )
+    checks = cross_check(
+        judged[0].predictions,
+        judged[1].predictions,
+        num_resamples=options.num_resamples,
+        num_permutations=options.num_permutations,
+        seed=options.seed,
+    )
+    name = path_a.stem if path_a.stem == path_b.stem else f"{path_a.stem} against {path_b.stem}"
+    return TestSet(name, compared, checks)
+
+
+def _adjust(p_values: Sequence[float | None], *, is_primary: bool) -> list[float | None]:
+    known = np.array([p for p in p_values if p is not None])
+    adjusted = iter((holm if is_primary else benjamini_hochberg)(known).tolist())
+    return [None if p is None else next(adjusted) for p in p_values]
+
+
+def _verdict(comparison: Comparison, p: float | None, alpha: float) -> str:
+    """Return what may be claimed once the number of test sets is counted."""
+    verdict = comparison.test.verdict
+    is_claim = verdict in ("superior", "inferior")
+    return "inconclusive" if is_claim and (p is None or p > alpha) else verdict
+
+
+def _pool(primary: Sequence[Comparison], alpha: float) -> PooledEffect | None:
+    usable = [c.difference for c in primary if c.test.p is not None and c.difference.variance > 0]
+    if len(usable) < 2:
+        return None
+    effects, variances = (np.array([getattr(d, n) for d in usable]) for n in ("value", "variance"))
+    return pool_effects(effects, variances, alpha=alpha)
+
+
+def _sentences(
+    sets: Sequence[TestSet],
+    adjusted: Sequence[float | None],
+    pooled: PooledEffect | None,
+    options: CompareOptions,
+) -> list[str]:
+    sentences = []
+    for item, p in zip(sets, adjusted, strict=True):
+        found = item.compared[options.primary]
+        phrase = _PHRASES[_verdict(found, p, options.alpha)].format(margin=options.margin)
+        sentences.append(
+            f"{item.name}: {phrase}; difference of {options.primary} "
+            f"{number(found.test.value, signed=True)} "
+            f"({span(found.test.interval.low, found.test.interval.high, signed=True)})."
+        )
+    if pooled is not None:
+        sentences.append(
+            f"Over {len(sets)} test sets: mean difference {number(pooled.value, signed=True)} "
+            f"({span(pooled.low, pooled.high, signed=True)}), p {p_text(pooled.p)}."
+        )
+    return sentences
+
+
+def _primary_table(
+    sets: Sequence[TestSet],
+    primary: Sequence[Comparison],
+    adjusted: Sequence[float | None],
+    options: CompareOptions,
+) -> Table:
+    rows = [
+        [
+            item.name,
+            number(c.value_a),
+            number(c.value_b),
+            number(c.test.value, signed=True),
+            span(c.test.interval.low, c.test.interval.high, signed=True),
+            p_text(c.test.p),
+            p_text(p),
+            p_text(c.test.p_equivalence),
+            _verdict(c, p, options.alpha),
+            f"{c.num_images} / {c.num_patients}",
+        ]
+        for item, c, p in zip(sets, primary, adjusted, strict=True)
+    ]
+    return Table(
+        "primary",
+        f"Primary: {options.primary}",
+        ("test set", "A", "B", "A - B", f"{100 * (1 - options.alpha):g} % interval", "p",
+         "p (Holm)", "p equivalence", "verdict", "images / patients"),
+        rows,
+        f"Differences are turned so that more is better for A. Equivalent: within "
+        f"{options.margin:g} by two one-sided tests. Paired by patient.",
+    )  # fmt: skip
+
+
+def _pooled_table(pooled: PooledEffect) -> Table:
+    row = [
+        number(pooled.value, signed=True),
+        span(pooled.low, pooled.high, signed=True),
+        p_text(pooled.p),
+        number(pooled.tau2**0.5),
+        f"{100 * pooled.i2:.0f} %",
+    ]
+    headings = ("mean difference", "interval", "p", "tau", "I2")
+    note = "Random effects, DerSimonian-Laird, Hartung-Knapp interval; test sets are independent."
+    return Table("pooled", "All test sets together", headings, [row], note)
+
+
+def _secondary_table(
+    secondary: Sequence[tuple[str, Comparison]], adjusted: Sequence[float | None]
+) -> Table:
+    rows = [
+        [
+            name,
+            c.metric,
+            number(c.value_a),
+            number(c.value_b),
+            number(c.test.value, signed=True),
+            span(c.test.interval.low, c.test.interval.high, signed=True),
+            p_text(c.test.p),
+            p_text(p),
+        ]
+        for (name, c), p in zip(secondary, adjusted, strict=True)
+    ]
+    return Table(
+        "secondary",
+        "Secondary metrics",
+        ("test set", "metric", "A", "B", "A - B", "interval", "p", "p (Benjamini-Hochberg)"),
+        rows,
+        "Exploratory: the adjustment keeps the share of false claims down, not each of them.",
+    )
+
+
+def _check_tables(sets: Sequence[TestSet]) -> list[Table]:
+    rows = [
+        [
+            item.name,
+            method.replace("_", " "),
+            p_text(check.get("p")),
+            span(check.get("lo"), check.get("hi"), signed=True),
+            check.get("note", ""),
+        ]
+        for item in sets
+        for method, check in item.checks.items()
+    ]
+    if not rows:
+        return []
+    headings = ("test set", "method", "p", "interval", "note")
+    return [Table("cross_checks", "The AUROC by other methods", headings, rows)]
+
+
+def _forest(
+    sets: Sequence[TestSet],
+    primary: Sequence[Comparison],
+    pooled: PooledEffect | None,
+    options: CompareOptions,
+) -> Figure:
+    rows = [
+        ForestRow(item.name, c.test.value, c.test.interval.low, c.test.interval.high)
+        for item, c in zip(sets, primary, strict=True)
+    ]
+    if pooled is not None:
+        rows.append(ForestRow("together", pooled.value, pooled.low, pooled.high, is_pooled=True))
+    axis = f"difference of {options.primary}, A - B; shaded: margin"
+    return Figure(
+        f"Differences of {options.primary}",
+        draw_forest(rows, axis=axis, margin=options.margin, prefix="forest"),
+    )

@@ -1,0 +1,100 @@
+"""`evaluate score`: every metric of one prediction file, at image, eye and patient level."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from retfm_dist.evaluate.judge.levels import RULES, Level, aggregate
+from retfm_dist.evaluate.judge.measure import Scored, score, scored_json
+from retfm_dist.evaluate.judge.output import check_output, write_judgement
+from retfm_dist.evaluate.judge.splits import separate
+from retfm_dist.evaluate.judge.tables import Table, number, span
+from retfm_dist.evaluate.predictions import Predictions
+from retfm_dist.evaluate.predictions_file import read_predictions
+
+NO_THRESHOLD = (
+    "No sensitivity at a fixed specificity: that needs a threshold from validation images, rows "
+    "with split = val beside split = test."
+)
+
+
+def score_file(path: Path, out_dir: Path, *, alpha: float) -> Path:
+    """Score a prediction file.
+
+    Args:
+        path: Prediction file; see `predictions_file`.
+        out_dir: Where to; an earlier judgement there is replaced.
+        alpha: 1 - coverage of the intervals.
+
+    Returns:
+        Path of report.html.
+
+    Raises:
+        EvaluateError: The file is faulty, or `out_dir` holds something else.
+    """
+    check_output(out_dir)
+    judged = separate(read_predictions(path))
+    levels: dict[str, Any] = {}
+    tables = []
+    for level in get_args(Level):
+        item = aggregate(judged.predictions, level)
+        if item is None:
+            levels[level] = {"note": "the file does not say which eye an image shows"}
+        elif item.num_classes > 1 and len(np.unique(item.labels)) < 2:
+            levels[level] = {"note": "all are of one class"}
+        else:
+            thresholds = judged.thresholds if level == "image" else {}
+            scored = score(item, alpha=alpha, thresholds=thresholds)
+            levels[level] = {"rule": RULES[level], "metrics": scored_json(scored, item)}
+            tables.append(_table(level, scored, item))
+    numbers = {
+        "file": path.name,
+        "alpha": alpha,
+        "design": judged.predictions.design.describe(judged.predictions.num_replicates),
+        "thresholds": dict(judged.thresholds),
+        "levels": levels,
+    }
+    return write_judgement(
+        out_dir,
+        "score",
+        title=f"Score of {path.name}",
+        sentences=_sentences(judged.predictions, levels["image"]["metrics"], alpha)
+        + ([] if judged.thresholds or judged.predictions.num_classes != 2 else [NO_THRESHOLD]),
+        numbers=numbers,
+        tables=tables,
+    )
+
+
+def _table(level: str, scored: Mapping[str, Scored], item: Predictions) -> Table:
+    rows = [
+        [
+            name,
+            number(found.value),
+            span(found.interval.low, found.interval.high),
+            str(found.num_images),
+            str(found.num_patients),
+            found.method or found.interval.note,
+        ]
+        for name, found in scored.items()
+    ]
+    return Table(
+        f"metrics_{level}",
+        f"{level.capitalize()} level: {RULES[level]}",
+        ("metric", "value", "interval", f"{level}s", "patients", "method, or why no interval"),
+        rows,
+        f"{len(item.labels)} {level}s of {len(np.unique(item.subject_ids))} patients.",
+    )
+
+
+def _sentences(item: Predictions, metrics: Mapping[str, Any], alpha: float) -> list[str]:
+    name = "auroc" if item.num_classes > 1 else "mae"
+    found = metrics[name]
+    sizes = f"{len(item.labels)} images of {len(np.unique(item.subject_ids))} patients"
+    if found["lo"] is None:
+        return [f"{name} {number(found['value'])} on {sizes}; no interval: {found['note']}."]
+    return [
+        f"{name} {number(found['value'])} on {sizes}, {100 * (1 - alpha):g} % interval "
+        f"{span(found['lo'], found['hi'])}."
+    ]

@@ -1,0 +1,92 @@
+"""Tables of a judgement, and their forms: CSV, LaTeX, Markdown."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as people read it.
+
+    Attributes:
+        name: Stem of its files.
+        title: Caption.
+        headings: One per column.
+        rows: Cells as text.
+        note: What to know before reading it.
+    """
+
+    name: str
+    title: str
+    headings: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def csv(self) -> str:
+        """Return the table as CSV."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(self.headings)
+        writer.writerows(self.rows)
+        return buffer.getvalue()
+
+    def latex(self) -> str:
+        """Return the table as a LaTeX tabular for booktabs."""
+        lines = [
+            f"% {' '.join(self.title.split())}",
+            rf"\begin{{tabular}}{{{'l' * len(self.headings)}}}",
+        ]
+        lines += [r"\toprule", _latex_row(self.headings), r"\midrule"]
+        lines += [_latex_row(row) for row in self.rows]
+        return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+    def markdown(self) -> str:
+        """Return the table in Markdown, with its title and note."""
+        lines = [f"## {markdown_text(self.title)}", ""]
+        lines += [_markdown_row(self.headings), "|" + "---|" * len(self.headings)]
+        lines += [_markdown_row(row) for row in self.rows]
+        return "\n".join([*lines, *(["", markdown_text(self.note)] if self.note else []), ""])
+
+
+def markdown_text(text: object) -> str:
+    """Return text in which no character has a meaning in Markdown or HTML, on one line."""
+    escaped = re.sub(r"([\\`*_{}\[\]<>#|!&~])", r"\\\1", str(text))
+    return " ".join(escaped.split())
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(markdown_text(cell) for cell in cells) + " |"
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    texts = ["".join(_LATEX.get(c, c) for c in " ".join(str(cell).split())) for cell in cells]
+    return " & ".join(texts) + r" \\"
+
+
+def number(value: float | None, *, digits: int = 3, signed: bool = False) -> str:
+    """Return a number as tables show it; "-" where there is none."""
+    if value is None or value != value:
+        return "-"
+    return f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+
+
+def p_text(p: float | None) -> str:
+    """Return a p value as tables show it; "-" where there is none."""
+    if p is None or p != p:
+        return "-"
+    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def span(low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """Return an interval as tables show it; "-" where there is none."""
+    if low is None or high is None:
+        return "-"
+    return f"{number(low, signed=signed)} to {number(high, signed=signed)}"

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from retfm_dist.errors import EvaluateError
+from retfm_dist.evaluate.judge.output import Figure, check_output, write_judgement
+from retfm_dist.evaluate.judge.tables import Table
+
+TABLE = Table("levels", "Levels <x>", ("a",), [["<script>"]], "n")
+
+
+def write(out, numbers):
+    return write_judgement(
+        out, "score", title="T & <i>", sentences=["s < 1"], numbers=numbers, tables=[TABLE],
+        figures=[Figure("F", "<svg></svg>")],
+    )  # fmt: skip
+
+
+def test_a_judgement_is_numbers_tables_and_a_page(tmp_path):
+    page = write(tmp_path / "out", {"x": 1})
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"score.json", "levels.csv", "levels.tex", "report.md", "report.html"}
+    body = json.loads((tmp_path / "out" / "score.json").read_text())
+    assert body == {"schema": "retfm-score/1", "sentences": ["s < 1"], "x": 1}
+    text = page.read_text()
+    assert "&lt;script&gt;" in text
+    assert "<script>" not in text
+    assert "<svg></svg>" in text
+    assert 'name="viewport"' in text
+
+
+def test_an_earlier_judgement_is_replaced_as_a_whole_and_nothing_else_is_touched(tmp_path):
+    out = tmp_path / "out"
+    write(out, {"x": 1})
+    (out / "levels_old.csv").write_text("old")
+    check_output(out)
+    write(out, {"x": 2})
+    assert not (out / "levels_old.csv").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    (tmp_path / "thesis").mkdir()
+    check_output(tmp_path / "thesis")
+    (tmp_path / "thesis" / "chapter.tex").write_text("")
+    with pytest.raises(EvaluateError, match="thesis: the directory holds something else; got chap"):
+        check_output(tmp_path / "thesis")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(EvaluateError, match="file: a file, not a directory"):
+        check_output(tmp_path / "file")

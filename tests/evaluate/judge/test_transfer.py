@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from retfm_dist.evaluate.judge.transfer import judge_transfer
+from tests.fakes.prediction_files import write_file
+
+
+def study(tmp_path):
+    """Model a is of site x and better on its own test set; both lose on the other one."""
+    effects = {("a", "X"): 2.0, ("a", "Y"): 0.8, ("b", "X"): 1.2, ("b", "Y"): 0.9}
+    lines = ["task,model,model_site,train,test,test_site,path"]
+    for (model, test), effect in effects.items():
+        name = f"{model}{test}.parquet"
+        write_file(
+            tmp_path / name,
+            effect=effect,
+            seed=hash_of(model),
+            cohort=hash_of(test),
+            num_patients=400,
+        )
+        site = {"a": "X", "b": "Y"}[model]
+        lines.append(f"dr,{model},{site},X,{test},{test},{name}")
+    (tmp_path / "cells.csv").write_text("\n".join(lines))
+    judge_transfer(tmp_path / "cells.csv", tmp_path / "out", margin=0.02, alpha=0.05)
+    return json.loads((tmp_path / "out" / "transfer.json").read_text())
+
+
+def hash_of(name):
+    return sum(map(ord, name))
+
+
+def test_matrices_losses_and_the_advantage_of_the_own_site(tmp_path):
+    found = study(tmp_path)
+    assert len(found["cells"]) == 4
+    drops = {item["model"]: item for item in found["drops"]}
+    assert drops["a"]["value"] > drops["b"]["value"]
+    assert drops["a"]["low"] > 0
+    deltas = {item["test"]: item for item in found["deltas"]}
+    assert deltas["X"]["favors_aligned"] is True
+    assert deltas["X"]["comparison"]["verdict"] == "superior"
+    share = found["aligned_share"]
+    assert share["places"] == 2
+    assert share["lo"] <= share["share"] <= share["hi"]
+    assert share["share"] == pytest.approx(share["aligned_better"] / 2)
+    for name in ("matrix_a", "matrix_b", "deltas", "drops", "calibration"):
+        assert (tmp_path / "out" / f"{name}.csv").is_file()
