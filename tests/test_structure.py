@@ -13,8 +13,8 @@ TESTS = Path(__file__).parent
 INNER = {
     "evaluate.encode": {"evaluate.config"},
     "evaluate.report": {
-        "evaluate.config", "evaluate.encode", "evaluate.judge", "evaluate.predictions",
-        "evaluate.protocols", "evaluate.samples",
+        "evaluate.config", "evaluate.encode", "evaluate.judge", "evaluate.overlap",
+        "evaluate.predictions", "evaluate.protocols", "evaluate.samples",
     },
     "evaluate.judge": {"evaluate.predictions"},
     "shard.packing": {"shard.plan"},

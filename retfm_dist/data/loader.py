@@ -11,6 +11,7 @@ the images alone. Threads decide only when a micro-batch is ready.
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -122,6 +123,14 @@ class Loader:
         if composition is None:
             return None
         return {"dataset_fingerprint": self._reader.fingerprint, "composition": composition}
+
+    def write_membership(self, path: Path) -> None:
+        """Write which images and patients there are, where the shard set says so.
+
+        Args:
+            path: A `cohort.membership` file.
+        """
+        self._reader.write_members(path)
 
     def batches(self, start_step: int, end_step: int) -> Iterator[Batch]:
         """Yield the micro-batches of steps start_step <= step < end_step, in order.

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from retfm_dist.errors import DataError
 from retfm_dist.shard.index import SAMPLE_DTYPE, read_sample_index
 from retfm_dist.shard.manifest import read_manifest
+from retfm_dist.shard.members import write_members
 
 # Each tar has two files, and an index that is mapped into memory keeps its file open. A quarter
 # of what the process may open goes to each kind: 256 where the limit is the usual 1,024. The
@@ -100,6 +101,10 @@ class ShardReader:
                 got=error,
                 hint="copy or build the set again",
             ) from error
+
+    def write_members(self, path: Path) -> None:
+        """Write which images and patients the set holds; see `shard.members`."""
+        write_members(self._shard_dir, self._manifest, path)
 
     def locate(self, positions: NDArray[np.int64]) -> SampleLocations:
         """Look samples up in the indexes.

@@ -1,6 +1,6 @@
 """Out-of-fold predictions of a task by every model under every protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from retfm_dist.console import track
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.encode.models import Model
 from retfm_dist.evaluate.folds import cross_validate
+from retfm_dist.evaluate.overlap import OVERLAP, Overlap
 from retfm_dist.evaluate.predictions import Predictions, uid_of
 from retfm_dist.evaluate.prepare import PreparedTask
 from retfm_dist.evaluate.protocols import Protocol
@@ -23,6 +24,7 @@ def predict_task(
     models: Sequence[Model],
     protocols: Sequence[Protocol],
     salt: bytes,
+    overlaps: Mapping[str, Overlap],
 ) -> list[Predictions]:
     """Predict one task with every model under every protocol, on the same folds.
 
@@ -31,6 +33,7 @@ def predict_task(
         models: What its features were computed by.
         protocols: What is fitted on them.
         salt: Secret key of the pseudonyms.
+        overlaps: What of the task's images each model was pre-trained on, by id.
 
     Raises:
         EvaluateError: Features are not finite, or too few images for a protocol.
@@ -66,7 +69,7 @@ def predict_task(
                     labels=samples.labels,
                     probabilities=np.stack([1.0 - scores, scores], axis=-1),
                     folds=prepared.folds,
-                    attributes=_attributes(samples.records),
+                    attributes={**_attributes(samples.records), OVERLAP: overlaps[model.id].found},
                     fits=tuple(fit for outcome in outcomes for fit in outcome.fits),
                 )
             )

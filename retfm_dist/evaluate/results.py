@@ -14,6 +14,7 @@ _RESULTS = (
     "environment.json",
     "metrics.json",
     "models.json",
+    "overlap.json",
     "pictures",
     "predictions",
     "report.html",

@@ -3,6 +3,7 @@
     OUT/
         config.yaml        resolved config
         environment.json   versions and device
+        overlap.json       per model and task: what of it the model was pre-trained on
         samples.json       per task: flow from table to analysis, counts, subgroups
         models.json        per model: architecture, provenance, sha256 of the weights
         features/          cache, see `encode.cache`
@@ -20,9 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from retfm_dist.cohort.salt import make_salt
+from retfm_dist.durable import write_json
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.describe import describe_evaluation, describe_samples
 from retfm_dist.evaluate.encode.models import build_models
+from retfm_dist.evaluate.overlap import find_overlap, looks_model
 from retfm_dist.evaluate.predict import predict_task
 from retfm_dist.evaluate.predictions import write_predictions
 from retfm_dist.evaluate.prepare import prepare_tasks
@@ -50,16 +53,26 @@ def run_evaluation(config: EvaluateConfig) -> Path:
     """
     selected = read_tasks(config)
     models = build_models(config)
-    salt = make_salt(config.salt) if config.salt else secrets.token_bytes(32)
+    salt = make_salt(config.salt) if config.salt else None
+    key = salt or secrets.token_bytes(32)  # a key that is thrown away makes no comparable pseudonym
     check_is_evaluation(config.out)
-    tasks = prepare_tasks(selected, models, config)
+    # Copies of pre-training images are found by how they look, where a model says what it saw.
+    has_memberships = any(model.membership is not None for model in models)
+    encoders = [*models, looks_model()] if has_memberships else models
+    tasks = prepare_tasks(selected, encoders, config)
     protocols = build_protocols(config)
     with new_results(config.out) as new_dir:
         samples = [task.samples for task in tasks]
         describe_evaluation(new_dir, config, models=models, samples=samples)
+        overlaps = []
         for task in tasks:
-            for predictions in predict_task(task, models=models, protocols=protocols, salt=salt):
+            found = {model.id: find_overlap(task, model, salt=salt) for model in models}
+            overlaps += [overlap.facts for overlap in found.values()]
+            for predictions in predict_task(
+                task, models=models, protocols=protocols, salt=key, overlaps=found
+            ):
                 write_predictions(new_dir, predictions)
+        write_json(new_dir / "overlap.json", overlaps)
         if config.report.pictures:
             write_examples(new_dir, config, samples)
         render(new_dir)

@@ -5,6 +5,7 @@ EXPORT_DIR/
     config.json          timm's description: timm.create_model("local-dir:EXPORT_DIR", ...)
     retfound.pth         {"model": full MAE state dict, "num_heads": ...}, as MAE's loaders take it
     mae.safetensors      the same state dict, decoder included
+    membership.npz       keyed hashes of the images and patients trained on, where the run has them
     README.md            model card
     provenance.json      run, step, data, versions, sha256 of every other file; written last
 """
@@ -19,6 +20,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from retfm_dist.cohort.membership import (
+    MEMBERSHIP_NAME,
+    Membership,
+    read_membership,
+    write_membership,
+)
 from retfm_dist.config.load import config_hash, read_config
 from retfm_dist.config.schema import ModelConfig, PretrainConfig
 from retfm_dist.durable import sha256_file, staged_directory, write_json, write_text
@@ -54,6 +61,7 @@ class TrainedRun:
         state: Content of the checkpoint's state.json.
         checkpoint: Name of the checkpoint directory.
         cohort: Composition of the images it was trained on, where the run noted it.
+        membership: Which images and patients these are, likewise.
     """
 
     config: PretrainConfig
@@ -61,6 +69,7 @@ class TrainedRun:
     state: dict[str, Any]
     checkpoint: str
     cohort: Mapping[str, Any] | None
+    membership: Membership | None
 
 
 def write_export(run_dir: Path, out_dir: Path, *, step: int | None = None) -> Path:
@@ -118,6 +127,7 @@ def read_trained(run_dir: Path, *, step: int | None = None) -> TrainedRun:
         state=state,
         checkpoint=checkpoint.name,
         cohort=_read_cohort(run, state),
+        membership=_read_membership(run, state),
     )
 
 
@@ -171,6 +181,14 @@ def _read_cohort(run: RunDir, state: Mapping[str, Any]) -> Mapping[str, Any] | N
     return composition if trained_on == data_fingerprint(state) else None
 
 
+def _read_membership(run: RunDir, state: Mapping[str, Any]) -> Membership | None:
+    """Return which images were trained on, if the run recorded it for this set."""
+    if not run.membership_path.is_file():
+        return None
+    membership = read_membership(run.membership_path)
+    return membership if membership.fingerprint == data_fingerprint(state) else None
+
+
 def _write_files(out_dir: Path, trained: TrainedRun) -> None:
     """Fill an export directory; the provenance comes last."""
     model = trained.config.model
@@ -189,6 +207,8 @@ def _write_files(out_dir: Path, trained: TrainedRun) -> None:
     torch.save({"model": trained.weights, NUM_HEADS_KEY: heads}, out_dir / RETFOUND_NAME)
     write_json(out_dir / CONFIG_NAME, timm_config(architecture))
     write_text(out_dir / CARD_NAME, render_card(trained.config, facts, cohort=trained.cohort))
+    if trained.membership is not None:
+        write_membership(out_dir / MEMBERSHIP_NAME, trained.membership)
     _open_to_readers(out_dir)
     names = sorted(path.name for path in out_dir.iterdir())
     write_json(

@@ -142,7 +142,7 @@ def _describe_start(run: Run, step: int) -> None:
         run.config,
         ranks=run.ranks,
         device=run.device_name,
-        cohort=run.loader.cohort(),
+        loader=run.loader,
         step=step,
     )
 

@@ -1,6 +1,7 @@
 """Interfaces of the parts that are handed to training: a model, a loader and its batches."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -86,6 +87,10 @@ class Loader(Protocol):
 
     def cohort(self) -> dict[str, Any] | None:
         """Return the composition of the images, JSON values; None where the set has none."""
+        ...
+
+    def write_membership(self, path: Path) -> None:
+        """Write keyed hashes of the images and patients; nothing where the set has none."""
         ...
 
     def batches(self, start_step: int, end_step: int) -> Iterator[Batch]:

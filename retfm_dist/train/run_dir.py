@@ -4,6 +4,7 @@ RUN_DIR/
     config.yaml            resolved config of the latest start
     environment.json       versions of the latest start
     cohort.json            composition of the images trained on, where the shard set states it
+    membership.npz         keyed hashes of these images and their patients, likewise
     metrics.jsonl          one line per log interval; steps ascend and never repeat
     tracking.json          which MLflow run this is
     reconstructions/       step_XXXXXXXX.png, patient data
@@ -42,6 +43,11 @@ class RunDir:
     def cohort_path(self) -> Path:
         """Composition of the images trained on, beside the fingerprint of their shard set."""
         return self.path / "cohort.json"
+
+    @property
+    def membership_path(self) -> Path:
+        """Keyed hashes of the images trained on, and of their patients."""
+        return self.path / "membership.npz"
 
     @property
     def metrics_path(self) -> Path:

@@ -2,10 +2,9 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.config.load import to_yaml
@@ -13,6 +12,7 @@ from retfm_dist.durable import write_json, write_text
 from retfm_dist.ranks.agreement import from_main
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.environment import describe_environment
+from retfm_dist.train.interfaces import Loader
 from retfm_dist.train.logs import trim_logs
 from retfm_dist.train.resume import choose_checkpoint, is_finished
 from retfm_dist.train.run_dir import RunDir
@@ -70,7 +70,7 @@ def describe_start(
     *,
     ranks: Ranks,
     device: str,
-    cohort: Mapping[str, Any] | None,
+    loader: Loader,
     step: int,
 ) -> None:
     """Write config, environment and cohort card of this start, and cut the logs back to `step`.
@@ -82,11 +82,12 @@ def describe_start(
         config: The run.
         ranks: For the world size.
         device: Name of the accelerator.
-        cohort: `Loader.cohort` of the data path.
+        loader: Says who is in the images.
         step: Completed steps.
     """
     write_text(run_dir.config_path, to_yaml(config))
     write_json(run_dir.environment_path, describe_environment(config, ranks=ranks, device=device))
-    if cohort is not None:
+    if (cohort := loader.cohort()) is not None:
         write_json(run_dir.cohort_path, cohort)
+    loader.write_membership(run_dir.membership_path)
     trim_logs(run_dir, step)

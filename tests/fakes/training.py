@@ -122,6 +122,9 @@ class FakeLoader:
     def cohort(self) -> dict[str, Any] | None:
         return {"dataset_fingerprint": self.fingerprint, "composition": {"num_images": 32}}
 
+    def write_membership(self, path: Path) -> None:
+        path.write_bytes(b"members")
+
     def timings(self) -> dict[str, float]:
         return {"wait_s": 0.0, "read_s": 0.0, "decode_s": 0.0}
 

@@ -65,8 +65,8 @@ def test_a_run_leaves_all_that_the_contract_names(tmp_path, device, caplog):
         run(config)
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
-        "config.yaml", "environment.json", "cohort.json", "metrics.jsonl", "checkpoints",
-        "reconstructions", "DONE", ".lock",
+        "config.yaml", "environment.json", "cohort.json", "membership.npz", "metrics.jsonl",
+        "checkpoints", "reconstructions", "DONE", ".lock",
     }  # fmt: skip
     # keep_last is 2, and the last step is saved.
     steps = [path.name for path in list_checkpoints(tmp_path / "run")]

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from retfm_dist.cohort.membership import MEMBERSHIP_NAME, Membership, read_membership
 from retfm_dist.config.schema import ModelConfig
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import (
@@ -51,6 +52,7 @@ class Model:
         identity: Hex sha256 of everything, besides the images, that the features depend on.
         facts: What the report says about it.
         extractor: The extractor.
+        membership: Which images and patients it was pre-trained on, where its export says so.
     """
 
     id: str
@@ -58,6 +60,7 @@ class Model:
     identity: str
     facts: dict[str, Any]
     extractor: FeatureExtractor
+    membership: Membership | None = None
 
     def describe(self) -> dict[str, Any]:
         """Return the model's entry in models.json."""
@@ -194,6 +197,7 @@ def _export_model(config: ExportModelConfig, loaded: LoadedEncoder, device: torc
             **_read_provenance(config.path),
         },
         extractor=EncoderExtractor(loaded.model.to(device), loaded.preprocessing, device),
+        membership=_read_membership(config.path),
     )
 
 
@@ -223,6 +227,11 @@ def _handcrafted_model(config: HandcraftedModelConfig) -> Model:
 
 def _identity(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _read_membership(path: Path) -> Membership | None:
+    membership_path = path / MEMBERSHIP_NAME
+    return read_membership(membership_path) if membership_path.is_file() else None
 
 
 def _read_provenance(path: Path) -> dict[str, Any]:

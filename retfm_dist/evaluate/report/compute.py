@@ -1,16 +1,24 @@
 """Every number of the report, computed from predictions/ alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.judge.compare import Comparison, compare_metrics
 from retfm_dist.evaluate.judge.levels import aggregate
-from retfm_dist.evaluate.judge.measure import Scored, rounded, score, scored_json
+from retfm_dist.evaluate.judge.measure import (
+    Scored,
+    keep_images,
+    rounded,
+    score,
+    scored_json,
+)
+from retfm_dist.evaluate.overlap import OVERLAP
 from retfm_dist.evaluate.predictions import Predictions, predictions_path
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.statistics.auroc import auroc
@@ -28,12 +36,15 @@ class Result:
         scored: Metrics of the images, by name.
         by_patient: Metrics of patients, by name; empty where all patients are of one class.
         pooled: AUROC over all images, folds pooled, mean over repeats.
+        unseen: AUROC of the images that no model was pre-trained on, nor on their patients; None
+            where that is all of them, or too few to tell.
     """
 
     predictions: Predictions
     scored: dict[str, Scored]
     by_patient: dict[str, Scored]
     pooled: float
+    unseen: Scored | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -86,7 +97,26 @@ def compute_results(
                 names = {"model": model.id, "task": task.id, "protocol": protocol}
                 predictions = read_predictions(predictions_path(out_dir, **names), expected=names)
                 results.append(_score(predictions, alpha=config.bootstrap.alpha))
-    return results
+    return _add_unseen(results, alpha=config.bootstrap.alpha)
+
+
+def _add_unseen(results: Sequence[Result], *, alpha: float) -> list[Result]:
+    """Score each task again without the images that any model was pre-trained on."""
+    seen: dict[str, NDArray[np.bool_]] = {}
+    for result in results:
+        found = result.predictions.attributes.get(OVERLAP)
+        if found is not None:
+            mask = np.array([kind is not None for kind in found])
+            task = result.predictions.task
+            seen[task] = mask | seen.get(task, np.zeros(len(mask), bool))
+    added = []
+    for result in results:
+        mask = seen.get(result.predictions.task)
+        unseen = None
+        if mask is not None and mask.any() and len(np.unique(result.predictions.labels[~mask])) > 1:
+            unseen = score(keep_images(result.predictions, ~mask), alpha=alpha)[PRIMARY]
+        added.append(replace(result, unseen=unseen))
+    return added
 
 
 def _score(predictions: Predictions, *, alpha: float) -> Result:
@@ -138,6 +168,14 @@ def metrics_json(results: Sequence[Result], pairs: Sequence[PairResult]) -> dict
                 "metrics": scored_json(result.scored, result.predictions),
                 "by_patient": scored_json(result.by_patient, result.predictions),
                 "auroc_pooled": rounded(result.pooled),
+                "auroc_unseen": None
+                if result.unseen is None
+                else {
+                    "value": rounded(result.unseen.value),
+                    "lo": rounded(result.unseen.interval.low),
+                    "hi": rounded(result.unseen.interval.high),
+                    "n_images": result.unseen.num_images,
+                },
                 "fits": list(result.predictions.fits),
             }
             for result in results

@@ -39,7 +39,7 @@ from retfm_dist.evaluate.report.examples import (
 )
 from retfm_dist.evaluate.report.figures import PALETTE, NamedCurve, draw_roc
 from retfm_dist.evaluate.report.remarks import group_remarks, remarks_of
-from retfm_dist.evaluate.report.sentences import summarize
+from retfm_dist.evaluate.report.sentences import overlap_warnings, summarize
 from retfm_dist.statistics.bootstrap import seed_for
 
 _GROUP_TITLES = {
@@ -118,6 +118,7 @@ def _context(
         "coverage": f"{100 * (1 - config.bootstrap.alpha):g} %",
         "environment": _read_json(out_dir / "environment.json"),
         "sentences": summarize(pairs, config, titles),
+        "warnings": overlap_warnings(_read_json(out_dir / "overlap.json"), config),
         "models": [
             {**model, "kind": _KINDS[model["kind"]], "color": PALETTE[slots[model["id"]] % 6]}
             for model in _read_json(out_dir / "models.json")
@@ -151,6 +152,7 @@ def _row(result: Result, titles: Mapping[str, str]) -> dict[str, Any]:
         "low": scored.interval.low,
         "high": scored.interval.high,
         "pooled": result.pooled,
+        "unseen": result.unseen,
         "by_patient": by_patient.value if by_patient else None,
         "auprc": result.scored["auprc"].value,
         "brier": result.scored["brier"].value,

@@ -1,6 +1,7 @@
 """The result in sentences that say no more than the tests support."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.report.compute import PairResult
@@ -40,3 +41,31 @@ def _sentence(
             f"{interval.low:+.3f} to {interval.high:+.3f})"
         )
     return f"{tasks[pair.task]}, {titles[pair.protocol]}: {phrase}{numbers}."
+
+
+def overlap_warnings(facts: Sequence[Mapping[str, Any]], config: EvaluateConfig) -> list[str]:
+    """Return what a reader has to know about what the models had seen before, most serious first.
+
+    Args:
+        facts: Content of overlap.json.
+        config: The evaluation.
+    """
+    titles = {task.id: task.title for task in config.tasks}
+    seen, unknown, notes = [], [], []
+    for fact in facts:
+        if fact["provenance"] == "unknown":
+            unknown.append(str(fact["model"]))
+        elif fact["provenance"] == "known":
+            total = fact["image"] + fact["copy"] + fact["patient"]
+            if total:
+                seen.append(
+                    f"{fact['model']} was pre-trained on {fact['image']} images of "
+                    f"{titles[fact['task']]!r}, on likely copies of {fact['copy']} more, and on "
+                    f"the patients of {fact['patient']} more: its results on them are too good."
+                )
+            if fact["patients"] != "compared":
+                notes.append(f"{fact['model']}: patients {fact['patients']}.")
+    if unknown:
+        names = ", ".join(dict.fromkeys(unknown))
+        notes.append(f"What {names} was pre-trained on is unknown: these images may be among it.")
+    return [*seen, *dict.fromkeys(notes)]

@@ -1,0 +1,59 @@
+"""Print the table of `docs/statistics.md`.
+
+Example: python -m benchmarks.simulations --repetitions 400
+"""
+
+import argparse
+from multiprocessing import Pool
+
+import numpy as np
+
+from benchmarks.simulations.coverage import cells
+from benchmarks.simulations.decisions import decisions
+
+
+def _cover(task: tuple[int, int]) -> bool | None:
+    index, seed = task
+    cell = list(cells())[index]
+    return cell.simulate(cell, np.random.default_rng([index, seed]))
+
+
+def _decide(task: tuple[int, int]) -> bool | None:
+    index, seed = task
+    return list(decisions())[index].simulate(np.random.default_rng([1000 + index, seed]))
+
+
+def rate(outcomes: list[bool | None]) -> tuple[float, float, float]:
+    """Return the share of true outcomes, its standard error, and the share without an outcome."""
+    given = [outcome for outcome in outcomes if outcome is not None]
+    if not given:
+        return float("nan"), float("nan"), 1.0
+    share = float(np.mean(given))
+    error = float(np.sqrt(max(share * (1 - share), 1e-9) / len(given)))
+    return share, error, 1 - len(given) / len(outcomes)
+
+
+def main() -> None:
+    """Run every situation."""
+    parser = argparse.ArgumentParser(description="Simulate intervals and tests of known truth.")
+    parser.add_argument("--repetitions", type=int, default=400, help="per situation")
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    count = arguments.repetitions
+    with Pool(arguments.workers) as pool:
+        print("| situation | covered | error | no interval |\n|---|---|---|---|")
+        for index, cell in enumerate(cells()):
+            tasks = [(index, seed) for seed in range(count)]
+            share, error, none = rate(pool.map(_cover, tasks, chunksize=8))
+            print(f"| {cell.name} | {share:.3f} | {error:.3f} | {none:.0%} |", flush=True)
+        print("\n| situation | claim is | claimed | error | no verdict |\n|---|---|---|---|---|")
+        for index, decision in enumerate(decisions()):
+            tasks = [(index, seed) for seed in range(count)]
+            share, error, none = rate(pool.map(_decide, tasks, chunksize=8))
+            truth = "true" if decision.is_true else "false"
+            row = f"| {decision.name} | {truth} | {share:.3f} | {error:.3f} | {none:.0%} |"
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""How often a 95 % interval of the AUROC covers the truth."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from benchmarks.simulations.cohorts import (
+    draw_cohort,
+    draw_folds,
+    draw_labels,
+    draw_scores,
+    effect_of,
+    fit_ridge,
+    true_auroc,
+)
+from retfm_dist.statistics.clusters import code_patients
+from retfm_dist.statistics.estimate import FIXED, Design, estimate
+from retfm_dist.statistics.suite import measure_auroc
+
+NUM_FOLDS, NUM_REPEATS = 5, 10
+Covered = bool | None
+"""Whether an interval covers the truth; None where none is given."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One situation.
+
+    Attributes:
+        kind: "fixed scores", "train/test" or "cross-validation".
+        patients: Patients in all.
+        prevalence: Share of diseased patients.
+        effect: Distance of the classes, in standard deviations.
+        label: Signal, in words.
+        simulate: One repetition, given its random generator.
+    """
+
+    kind: str
+    patients: int
+    prevalence: float
+    effect: float
+    label: str
+    simulate: Callable[["Cell", np.random.Generator], Covered]
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return (
+            f"{self.kind}, {self.patients} patients, {self.prevalence:.0%} diseased, {self.label}"
+        )
+
+
+def cells() -> Iterator[Cell]:
+    """Yield every situation."""
+    areas = (0.5, 0.6, 0.75, 0.85, 0.95)
+    for patients, prevalence, auroc in product((60, 200, 800), (0.35, 0.2), areas):
+        label = f"AUROC {auroc}"
+        yield Cell("fixed scores", patients, prevalence, effect_of(auroc), label, _fixed)
+    signals = {"no signal": 0.0, "weak": 0.8, "strong": 2.2}
+    for patients, label in product((200, 800), signals):
+        yield Cell("train/test", patients, 0.35, signals[label], label, _train_test)
+    effects = {"no signal": 0.0, "weak": 0.8, "middle": 1.5, "strong": 2.5}
+    for patients, prevalence, label in product((60, 200, 800), (0.35, 0.2), effects):
+        effect = effects[label]
+        yield Cell("cross-validation", patients, prevalence, effect, label, _cross_validate)
+
+
+def covers(values: list, influences: list, truth: float, rarest: int, design: Design) -> Covered:
+    """Return whether the interval of these replicates covers the truth."""
+    found = estimate(np.array(values), np.array(influences), design)
+    interval = found.interval(scale="unit", num_patients=rarest, alpha=0.05)
+    if interval.low is None or interval.high is None:
+        return None
+    return interval.low <= truth <= interval.high
+
+
+def _fixed(cell: Cell, rng: np.random.Generator) -> Covered:
+    labels, patients = draw_labels(rng, cell.patients, cell.prevalence)
+    scores = draw_scores(rng, labels, patients, cell.effect)
+    found = measure_auroc(labels, scores, patients)
+    truth = true_auroc(np.array([1.0]), cell.effect)
+    return covers([found.value], [found.influence], truth, found.num_patients, FIXED)
+
+
+def _train_test(cell: Cell, rng: np.random.Generator) -> Covered:
+    """Fit on 70 % of the patients, judge on the others; the truth is that of the fit."""
+    cohort = draw_cohort(rng, cell.patients, cell.prevalence, cell.effect)
+    test = cohort.patients >= int(0.7 * cell.patients)
+    weights = fit_ridge(cohort.features[~test], cohort.labels[~test])
+    found = measure_auroc(
+        cohort.labels[test], cohort.features[test] @ weights, code_patients(cohort.patients[test])
+    )
+    truth = true_auroc(weights, cell.effect)
+    return covers([found.value], [found.influence], truth, found.num_patients, FIXED)
+
+
+def _cross_validate(cell: Cell, rng: np.random.Generator) -> Covered:
+    """The truth is the mean AUROC that the fits of all folds and repeats have on new patients."""
+    cohort = draw_cohort(rng, cell.patients, cell.prevalence, cell.effect)
+    values, influences, truths = [], [], []
+    for _ in range(NUM_REPEATS):
+        folds = draw_folds(rng, cohort, NUM_FOLDS)
+        scores = np.empty(len(folds))
+        for fold in range(NUM_FOLDS):
+            test = folds == fold
+            weights = fit_ridge(cohort.features[~test], cohort.labels[~test])
+            truths.append(true_auroc(weights, cell.effect))
+            scores[test] = cohort.features[test] @ weights
+        found = measure_auroc(cohort.labels, scores, cohort.patients, folds=folds)
+        values.append(found.value)
+        influences.append(found.influence)
+    design = Design("cross_validation", NUM_FOLDS)
+    return covers(values, influences, float(np.mean(truths)), found.num_patients, design)

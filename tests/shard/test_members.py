@@ -1,0 +1,34 @@
+import shutil
+
+import pyarrow.parquet
+import pytest
+
+from retfm_dist.cohort.membership import read_membership
+from retfm_dist.errors import ShardError
+from retfm_dist.shard.manifest import read_manifest
+from retfm_dist.shard.members import write_members
+
+
+def test_every_image_and_patient_of_a_set_is_a_member(shard_set, tmp_path):
+    manifest = read_manifest(shard_set)
+    write_members(shard_set, manifest, tmp_path / "m.npz")
+    found = read_membership(tmp_path / "m.npz")
+    table = pyarrow.parquet.read_table(shard_set / "samples.parquet").to_pydict()
+    assert found.fingerprint == manifest.fingerprint
+    assert found.salt_id == manifest.build["salt_id"]
+    assert found.has_images([f"{uid:016x}" for uid in table["uid"]]).all()
+    assert found.has_images([sha[:16] for sha in table["source_sha256"]]).all()
+    assert found.has_patients(table["subject_id"]).all()
+    assert found.has_copies(table["perceptual_hash"]).all()
+    assert (len(found.images), len(found.patients)) == (12, 6)
+
+
+def test_a_set_without_a_table_has_no_members_and_a_damaged_table_is_an_error(shard_set, tmp_path):
+    copy = shutil.copytree(shard_set, tmp_path / "copy")
+    manifest = read_manifest(copy)
+    (copy / "samples.parquet").write_bytes(b"text")
+    with pytest.raises(ShardError, match="samples.parquet: cannot read the table of the set"):
+        write_members(copy, manifest, tmp_path / "m.npz")
+    bare = type(manifest)(manifest.shards, manifest.num_samples, {}, manifest.fingerprint, ())
+    write_members(copy, bare, tmp_path / "m.npz")
+    assert not (tmp_path / "m.npz").exists()
