@@ -106,6 +106,8 @@ def test_timm_gives_the_features_that_were_evaluated(folder):
         with safe_open(stored, framework="pt") as file:
             digests = json.loads(file.metadata()["images"])
             features = file.get_tensor("features")
+        if features.shape[1] != model.num_features:
+            continue  # the perceptual hashes that copies are found by
         pixels = []
         for digest in digests:
             crop = read_square(by_digest[digest].read_bytes()).image
