@@ -266,6 +266,10 @@ def _show_counts(facts: Mapping[str, Any]) -> None:
             "\n".join(left_out),
         )
     console.print(counts)
+    expected = _table("task", "AUROC", "expected width of the interval", "smallest provable margin")
+    for task in facts["tasks"]:
+        expected.add_row(task["id"], *(f"{value:.3f}" for value in task["expected"].values()))
+    console.print(expected)
     groups = _table("task", "attribute", "group", "images", "patients", "positive")
     for task in facts["tasks"]:
         for row in task["subgroups"]:

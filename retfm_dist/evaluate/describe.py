@@ -14,7 +14,8 @@ from retfm_dist.durable import write_json, write_text
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.encode.models import Model
 from retfm_dist.evaluate.samples import TaskSamples
-from retfm_dist.statistics.clusters import count_patients
+from retfm_dist.statistics.clusters import PatientCounts, count_patients
+from retfm_dist.statistics.planning import AUROC, auroc_error, smallest_margin
 from retfm_dist.versions import software_versions
 
 _LIBRARIES = ("numpy", "pillow", "scikit-learn", "timm", "torch")
@@ -70,6 +71,19 @@ def describe_samples(samples: TaskSamples) -> dict[str, Any]:
         "num_positive_patients": by_class.positive,
         "num_negative_patients": by_class.negative,
         "subgroups": _subgroups(samples, patients),
+        "expected": _expected(by_class),
+    }
+
+
+def _expected(patients: PatientCounts) -> dict[str, float]:
+    """Return what the task can show, if a model reaches the AUROC assumed for planning."""
+    error = auroc_error(patients.positive, patients.negative)
+    return {
+        "auroc": AUROC,
+        "interval_width": round(2 * 1.96 * error, 3),
+        "smallest_equivalence_margin": round(
+            smallest_margin(patients.positive, patients.negative), 3
+        ),
     }
 
 

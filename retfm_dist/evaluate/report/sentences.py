@@ -56,12 +56,16 @@ def overlap_warnings(facts: Sequence[Mapping[str, Any]], config: EvaluateConfig)
         if fact["provenance"] == "unknown":
             unknown.append(str(fact["model"]))
         elif fact["provenance"] == "known":
-            total = fact["image"] + fact["copy"] + fact["patient"]
-            if total:
+            counts = {
+                "images": fact["image"],
+                "likely copies of images": fact["copy"],
+                "further images' patients": fact["patient"],
+            }
+            parts = [f"{count} {what}" for what, count in counts.items() if count]
+            if parts:
                 seen.append(
-                    f"{fact['model']} was pre-trained on {fact['image']} images of "
-                    f"{titles[fact['task']]!r}, on likely copies of {fact['copy']} more, and on "
-                    f"the patients of {fact['patient']} more: its results on them are too good."
+                    f"{fact['model']} was pre-trained on {', '.join(parts)} of "
+                    f"{titles[fact['task']]!r}: its results on them may be too good."
                 )
             if fact["patients"] != "compared":
                 notes.append(f"{fact['model']}: patients {fact['patients']}.")
