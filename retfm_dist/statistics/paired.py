@@ -12,10 +12,8 @@ from retfm_dist.statistics.auroc import weighted_auroc
 from retfm_dist.statistics.clusters import FloatArray
 from retfm_dist.statistics.estimate import Estimate
 from retfm_dist.statistics.intervals import MIN_PATIENTS_PER_CLASS, Interval, make_interval
-from retfm_dist.statistics.metric import AdditiveMetric
 
 Verdict = Literal["superior", "equivalent", "inferior", "inconclusive", "insufficient"]
-_CHUNK_VALUES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -111,30 +109,6 @@ def permute_ranks(
             weighted_auroc(labels, first, ones)[0] - weighted_auroc(labels, second, ones)[0]
         )
     return differences
-
-
-def permute_sums(
-    a: AdditiveMetric, b: AdditiveMetric, *, num_permutations: int, seed: int
-) -> FloatArray:
-    """Return [B] differences of an additive metric after exchanging the models in random patients.
-
-    Args:
-        a: The metric of one model.
-        b: The same of the other, on the same patients.
-        num_permutations: B.
-        seed: Of this test alone.
-    """
-    generator = np.random.default_rng(seed)
-    rows = max(1, _CHUNK_VALUES // a.num_patients)
-    parts = []
-    for start in range(0, num_permutations, rows):
-        size = (min(rows, num_permutations - start), a.num_patients)
-        swapped = generator.integers(0, 2, size, np.int8).astype(np.float64)
-        moved = swapped @ (b.sums - a.sums)
-        parts.append(
-            a.function(a.sums.sum(axis=0) + moved) - b.function(b.sums.sum(axis=0) - moved)
-        )
-    return np.concatenate(parts)
 
 
 def permutation_p(observed: float, permuted: FloatArray) -> float:

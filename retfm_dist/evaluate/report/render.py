@@ -38,6 +38,7 @@ from retfm_dist.evaluate.report.examples import (
     picture_path,
 )
 from retfm_dist.evaluate.report.figures import PALETTE, NamedCurve, draw_roc
+from retfm_dist.evaluate.report.panels import PanelModel, draw_panels
 from retfm_dist.evaluate.report.remarks import group_remarks, remarks_of
 from retfm_dist.evaluate.report.sentences import overlap_warnings, summarize
 from retfm_dist.statistics.bootstrap import seed_for
@@ -185,7 +186,7 @@ def _figures(
     titles: Mapping[str, str],
     results: Sequence[Result],
 ) -> Iterator[dict[str, Any]]:
-    """Yield one figure per protocol, with a panel for each model."""
+    """Yield two figures per protocol: ROC with a panel for each model, and the other curves."""
     for protocol, protocol_title in titles.items():
         curves = [
             NamedCurve(
@@ -210,6 +211,18 @@ def _figures(
             prefix=f"{task.id}-{protocol}",
         )
         yield {"title": protocol_title, "svg": Markup(svg)}
+        models = [
+            PanelModel(result.predictions, slot)
+            for slot, result in enumerate(
+                item for item in results if item.key[1:] == (task.id, protocol)
+            )
+        ]
+        title = f"Precision-recall, reliability and decision curves: {task.title}, {protocol_title}"
+        svg = draw_panels(models, title=title, prefix=f"{task.id}-{protocol}-more")
+        yield {
+            "title": f"{protocol_title}: precision and recall, calibration, net benefit",
+            "svg": Markup(svg),
+        }
 
 
 def _interval_text(scored: Scored) -> str:
