@@ -240,6 +240,19 @@ def _finish(report_path: Path, *, as_json: bool) -> None:
             str(auroc["n_patients"]),
         )
     Console().print(table)
+    differences = _table("task", "protocol", "models", "difference of AUROC", "verdict")
+    for pair in metrics["comparisons"]:
+        found = pair["comparison"]
+        span = "" if found["lo"] is None else f" [{found['lo']:+.3f}, {found['hi']:+.3f}]"
+        differences.add_row(
+            pair["task"],
+            pair["protocol"],
+            f"{pair['a']} - {pair['b']}",
+            escape(f"{found['difference']:+.3f}{span}"),
+            pair["verdict"],
+        )
+    if differences.row_count:
+        Console().print(differences)
     print(report_path)
 
 
