@@ -73,6 +73,18 @@ def judge_difference(
     return PairedTest(value, interval, p, p_equivalence, verdict)
 
 
+def adjusted_verdict(verdict: Verdict, p: float | None, *, alpha: float) -> Verdict:
+    """Return what may still be claimed once the number of comparisons is counted.
+
+    Args:
+        verdict: Of one comparison by itself.
+        p: Its p value, adjusted for the family.
+        alpha: Level.
+    """
+    is_claim = verdict in ("superior", "inferior")
+    return "inconclusive" if is_claim and (p is None or p > alpha) else verdict
+
+
 def permute_ranks(
     labels: NDArray,
     scores_a: FloatArray,

@@ -158,11 +158,12 @@ def measure_auroc(
         return Measurement(auroc(labels, scores), metric.influence(), rarest)
     # Within a fold this keeps the order; between folds it makes scores comparable, so that an
     # image's influence does not hang on the few others of its fold.
-    metric = auroc_metric(labels, _standardized(scores, folds), patients)
+    metric = auroc_metric(labels, standardize_within(scores, folds), patients)
     return Measurement(auroc_within_folds(labels, scores, folds), metric.influence(), rarest)
 
 
-def _standardized(scores: FloatArray, folds: NDArray) -> FloatArray:
+def standardize_within(scores: FloatArray, folds: NDArray) -> FloatArray:
+    """Return [N] scores in standard deviations from the mean of their fold; both arguments [N]."""
     standardized = np.empty(len(scores))
     for fold in np.unique(folds):
         inside = folds == fold

@@ -5,6 +5,7 @@ from scipy import stats
 from retfm_dist.statistics.auroc import auroc
 from retfm_dist.statistics.estimate import FIXED, estimate
 from retfm_dist.statistics.paired import (
+    adjusted_verdict,
     judge_difference,
     permutation_p,
     permute_ranks,
@@ -64,3 +65,10 @@ def test_the_permutation_p_is_uniform_without_a_difference_and_small_with_one():
 
 def test_a_p_value_is_never_zero():
     assert permutation_p(1.0, np.zeros(99)) == 0.01
+
+
+def test_a_claim_that_does_not_outlast_the_adjustment_is_withdrawn():
+    assert adjusted_verdict("superior", 0.04, alpha=0.05) == "superior"
+    assert adjusted_verdict("inferior", 0.06, alpha=0.05) == "inconclusive"
+    assert adjusted_verdict("superior", None, alpha=0.05) == "inconclusive"
+    assert adjusted_verdict("equivalent", 0.9, alpha=0.05) == "equivalent"

@@ -17,6 +17,7 @@ from retfm_dist.statistics.delong import delong_test
 from retfm_dist.statistics.estimate import Estimate, estimate
 from retfm_dist.statistics.paired import (
     PairedTest,
+    Verdict,
     judge_difference,
     permutation_p,
     permute_ranks,
@@ -113,6 +114,17 @@ def align(a: Predictions, b: Predictions) -> Predictions:
         splits=a.splits,
         attributes=a.attributes,
     )
+
+
+def claim_of(verdict: Verdict, a: str, b: str, *, margin: float) -> str:
+    """Return in words what a verdict lets be said of two models, and no more."""
+    return {
+        "superior": f"{a} is better than {b}",
+        "inferior": f"{a} is worse than {b}",
+        "equivalent": f"{a} and {b} are equivalent within {margin:g}",
+        "inconclusive": f"no difference between {a} and {b} is shown, nor is there none",
+        "insufficient": f"{a} and {b} cannot be compared: too few patients",
+    }[verdict]
 
 
 def _shape(item: Predictions) -> str:

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from retfm_dist.errors import EvaluateError
-from retfm_dist.evaluate.judge.compare import Comparison, align, compare_metrics, cross_check
+from retfm_dist.evaluate.judge.compare import (
+    Comparison,
+    align,
+    claim_of,
+    compare_metrics,
+    cross_check,
+)
 from retfm_dist.evaluate.judge.forest import ForestRow, draw_forest
 from retfm_dist.evaluate.judge.measure import rounded
 from retfm_dist.evaluate.judge.output import Figure, check_output, write_judgement
@@ -17,14 +23,7 @@ from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.statistics.meta import PooledEffect, pool_effects
 from retfm_dist.statistics.multiplicity import benjamini_hochberg, holm
-
-_PHRASES = {
-    "superior": "A is better than B",
-    "inferior": "A is worse than B",
-    "equivalent": "A and B are equivalent within {margin:g}",
-    "inconclusive": "no difference is shown, nor is there none",
-    "insufficient": "too few patients to compare",
-}
+from retfm_dist.statistics.paired import adjusted_verdict
 
 
 @dataclass(frozen=True)
@@ -159,13 +158,6 @@ def _adjust(p_values: Sequence[float | None], *, is_primary: bool) -> list[float
     return [None if p is None else next(adjusted) for p in p_values]
 
 
-def _verdict(comparison: Comparison, p: float | None, alpha: float) -> str:
-    """Return what may be claimed once the number of test sets is counted."""
-    verdict = comparison.test.verdict
-    is_claim = verdict in ("superior", "inferior")
-    return "inconclusive" if is_claim and (p is None or p > alpha) else verdict
-
-
 def _pool(primary: Sequence[Comparison], alpha: float) -> PooledEffect | None:
     usable = [c.difference for c in primary if c.test.p is not None and c.difference.variance > 0]
     if len(usable) < 2:
@@ -183,7 +175,8 @@ def _sentences(
     sentences = []
     for item, p in zip(sets, adjusted, strict=True):
         found = item.compared[options.primary]
-        phrase = _PHRASES[_verdict(found, p, options.alpha)].format(margin=options.margin)
+        verdict = adjusted_verdict(found.test.verdict, p, alpha=options.alpha)
+        phrase = claim_of(verdict, "A", "B", margin=options.margin)
         sentences.append(
             f"{item.name}: {phrase}; difference of {options.primary} "
             f"{number(found.test.value, signed=True)} "
@@ -213,7 +206,7 @@ def _primary_table(
             p_text(c.test.p),
             p_text(p),
             p_text(c.test.p_equivalence),
-            _verdict(c, p, options.alpha),
+            adjusted_verdict(c.test.verdict, p, alpha=options.alpha),
             f"{c.num_images} / {c.num_patients}",
         ]
         for item, c, p in zip(sets, primary, adjusted, strict=True)

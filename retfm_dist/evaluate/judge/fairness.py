@@ -28,6 +28,7 @@ from retfm_dist.statistics.gaps import (
     standardized_auroc,
 )
 from retfm_dist.statistics.intervals import MIN_PATIENTS_PER_CLASS
+from retfm_dist.statistics.suite import standardize_within
 
 SHOWN = (
     "auroc", "sensitivity_at_spec90", "specificity_at_spec90", "calibration_slope",
@@ -201,13 +202,8 @@ def _pooled_scores(item: Predictions) -> NDArray:
     """Return [N] scores of all images on one scale: within each fold in standard deviations."""
     if item.folds is None:
         return item.scores
-    scaled = np.zeros(len(item.labels))
-    for scores, folds in zip(item.probabilities[:, :, 1], item.folds, strict=True):
-        for fold in np.unique(folds):
-            inside = folds == fold
-            spread = scores[inside].std() or 1.0
-            scaled[inside] += (scores[inside] - scores[inside].mean()) / spread
-    return scaled
+    repeats = zip(item.probabilities[:, :, 1], item.folds, strict=True)
+    return np.sum([standardize_within(scores, folds) for scores, folds in repeats], axis=0)
 
 
 def _renumber(codes: NDArray, kept: list[int]) -> NDArray:

@@ -18,6 +18,7 @@ from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.statistics.estimate import Estimate
 from retfm_dist.statistics.multiplicity import holm
+from retfm_dist.statistics.paired import adjusted_verdict
 
 _METRIC = "auroc"
 _CALIBRATION = ("calibration_slope", "calibration_intercept", "ece_debiased", "brier")
@@ -288,10 +289,7 @@ def _delta_table(deltas: Sequence[Delta], models: Sequence[str], alpha: float) -
             number(d.comparison.test.value, signed=True),
             span(d.comparison.test.interval.low, d.comparison.test.interval.high, signed=True),
             p_text(d.p_holm),
-            d.comparison.test.verdict
-            if d.p_holm is not None
-            and (d.p_holm <= alpha or d.comparison.test.verdict == "equivalent")
-            else "inconclusive",
+            adjusted_verdict(d.comparison.test.verdict, d.p_holm, alpha=alpha),
             {True: "yes", False: "no", None: "-"}[d.favors_aligned],
         ]
         for d in deltas

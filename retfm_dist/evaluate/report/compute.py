@@ -23,6 +23,7 @@ from retfm_dist.evaluate.predictions import Predictions, predictions_path
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.statistics.auroc import auroc
 from retfm_dist.statistics.multiplicity import holm
+from retfm_dist.statistics.paired import Verdict, adjusted_verdict
 
 PRIMARY = "auroc"
 
@@ -64,6 +65,7 @@ class PairResult:
         protocol: Id of the protocol.
         comparison: Of the primary metric.
         p_holm: p value adjusted for all comparisons of the evaluation; None without a test.
+        alpha: Level of the claims.
     """
 
     model_a: str
@@ -72,14 +74,12 @@ class PairResult:
     protocol: str
     comparison: Comparison
     p_holm: float | None
+    alpha: float = 0.05
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """What may be claimed once the number of comparisons is counted."""
-        verdict = self.comparison.test.verdict
-        if verdict in ("superior", "inferior") and (self.p_holm is None or self.p_holm > 0.05):
-            return "inconclusive"
-        return verdict
+        return adjusted_verdict(self.comparison.test.verdict, self.p_holm, alpha=self.alpha)
 
 
 def compute_results(

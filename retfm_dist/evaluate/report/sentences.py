@@ -4,15 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retfm_dist.evaluate.config import EvaluateConfig
+from retfm_dist.evaluate.judge.compare import claim_of
 from retfm_dist.evaluate.report.compute import PairResult
-
-_PHRASES = {
-    "superior": "{a} is better than {b}",
-    "inferior": "{a} is worse than {b}",
-    "equivalent": "{a} and {b} are equivalent within {margin:g}",
-    "inconclusive": "no difference between {a} and {b} is shown, nor is there none",
-    "insufficient": "{a} and {b} cannot be compared: too few patients",
-}
 
 
 def summarize(
@@ -32,7 +25,7 @@ def summarize(
 def _sentence(
     pair: PairResult, tasks: Mapping[str, str], titles: Mapping[str, str], *, margin: float
 ) -> str:
-    phrase = _PHRASES[pair.verdict].format(a=pair.model_a, b=pair.model_b, margin=margin)
+    phrase = claim_of(pair.verdict, pair.model_a, pair.model_b, margin=margin)
     interval = pair.comparison.test.interval
     numbers = ""
     if interval.low is not None and interval.high is not None:
