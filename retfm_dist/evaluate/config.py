@@ -12,6 +12,7 @@ from typing_extensions import Self
 from retfm_dist.cohort.spelling import clean_label, clean_labels
 from retfm_dist.config.paths import ConfigPath
 from retfm_dist.config.schema import Fraction, Positive, Section
+from retfm_dist.statistics.estimate import MIN_REPEATS
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]
 """Lower case name that is also used as a file name."""
@@ -200,7 +201,7 @@ class EvaluateConfig(Section):
     folds: Annotated[int, Field(ge=2)]
     """Patient-grouped, stratified folds; every image is predicted once, by a model that saw none
     of its patient's images."""
-    repeats: Annotated[int, Field(ge=5)] = 10
+    repeats: Annotated[int, Field(ge=MIN_REPEATS)] = 10
     """Cross-validations with other folds, averaged: one alone hangs on its seed, and the variation
     between them is what tells how much the fits themselves vary."""
     margin: Annotated[float, Field(gt=0, lt=0.5)] = 0.02

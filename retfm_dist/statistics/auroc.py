@@ -47,6 +47,14 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(weighted_auroc(labels, scores, np.ones((1, np.size(labels))))[0])
 
 
+def rank_from_top(scores: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return [N] the order of scores from the highest down, and where in it each tie ends."""
+    values = np.asarray(scores, np.float64)
+    order = np.argsort(-values, kind="stable")
+    descending = values[order]
+    return order, np.flatnonzero(np.r_[descending[1:] != descending[:-1], True])
+
+
 def placements(labels: ArrayLike, scores: ArrayLike) -> FloatArray:
     """Return [N] the share of the other class that each image is on the right side of.
 
@@ -161,9 +169,7 @@ def sensitivity_at(
         where a row gives no weight to one class.
     """
     positive = np.asarray(labels, bool)
-    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    sorted_scores = np.asarray(scores, np.float64)[order]
-    tie_ends = np.flatnonzero(np.r_[sorted_scores[1:] != sorted_scores[:-1], True])
+    order, tie_ends = rank_from_top(scores)
     sorted_weights = np.asarray(weights, np.float64)[:, order]
     wanted = np.asarray(false_positive_rates, np.float64)
     curves = np.full((len(sorted_weights), len(wanted)), np.nan)
@@ -184,9 +190,7 @@ def roc_points(labels: ArrayLike, scores: ArrayLike) -> FloatArray:
     segments is the AUROC.
     """
     positive = np.asarray(labels, bool)
-    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    sorted_scores = np.asarray(scores, np.float64)[order]
-    tie_ends = np.flatnonzero(np.r_[sorted_scores[1:] != sorted_scores[:-1], True])
+    order, tie_ends = rank_from_top(scores)
     hits = np.cumsum(positive[order])[tie_ends] / positive.sum()
     alarms = np.cumsum(~positive[order])[tie_ends] / (~positive).sum()
     return np.column_stack([np.r_[0.0, alarms], np.r_[0.0, hits]])

@@ -97,24 +97,19 @@ def estimate(values: FloatArray, influences: FloatArray, design: Design) -> Esti
     """
     influence = influences.mean(axis=0)
     fixed = float((influence**2).sum())
-    return Estimate(
-        float(np.mean(values)),
-        influence,
-        fixed + _extra_variance(values, influences, design),
-        fixed,
-    )
+    extra = _extra_variance(values, influences, design, fixed)
+    return Estimate(float(np.mean(values)), influence, fixed + extra, fixed)
 
 
-def _extra_variance(values: FloatArray, influences: FloatArray, design: Design) -> float:
-    """Return the variance that fits or seeds add to that of fixed scores."""
-    num_replicates = len(values)
-    fixed = float((influences.mean(axis=0) ** 2).sum())
-    if design.kind == "seeds" and num_replicates > 1:
-        return float(np.var(values, ddof=1)) / num_replicates
+def _extra_variance(
+    values: FloatArray, influences: FloatArray, design: Design, fixed: float
+) -> float:
+    """Return the variance that fits or seeds add to that of fixed scores, `fixed`."""
+    if design.kind == "seeds" and len(values) > 1:
+        return float(np.var(values, ddof=1)) / len(values)
     if design.kind != "cross_validation":
         return 0.0
-    if num_replicates < MIN_REPEATS:
+    if len(values) < MIN_REPEATS:
         return fixed
     between = float(influences.var(axis=0, ddof=1).sum())
-    # The mean over few repeats still holds a part of the variation between them.
     return min((design.num_folds - 1) * between, fixed)

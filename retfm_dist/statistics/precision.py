@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from retfm_dist.statistics.auroc import rank_from_top
 from retfm_dist.statistics.clusters import FloatArray
 from retfm_dist.statistics.metric import RankMetric
 
@@ -21,9 +22,7 @@ def weighted_auprc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> 
     Source: scikit-learn, `average_precision_score`; no interpolation.
     """
     positive = np.asarray(labels, bool)
-    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    sorted_scores = np.asarray(scores, np.float64)[order]
-    tie_ends = np.flatnonzero(np.r_[sorted_scores[1:] != sorted_scores[:-1], True])
+    order, tie_ends = rank_from_top(scores)
     sorted_weights = np.asarray(weights, np.float64)[:, order]
     # [B, G]: weight at or above each of the G distinct scores, descending.
     hits = np.cumsum(sorted_weights * positive[order], axis=1)[:, tie_ends]
@@ -49,8 +48,6 @@ def auprc_metric(labels: ArrayLike, scores: ArrayLike, patients: NDArray) -> Ran
 def precision_recall_points(labels: ArrayLike, scores: ArrayLike) -> FloatArray:
     """Return [K, 2] (recall, precision) at each distinct score, from the highest score down."""
     positive = np.asarray(labels, bool)
-    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    sorted_scores = np.asarray(scores, np.float64)[order]
-    tie_ends = np.flatnonzero(np.r_[sorted_scores[1:] != sorted_scores[:-1], True])
+    order, tie_ends = rank_from_top(scores)
     hits = np.cumsum(positive[order])[tie_ends]
     return np.column_stack([hits / positive.sum(), hits / (tie_ends + 1)])

@@ -80,7 +80,8 @@ def test_the_same_file_a_copy_and_the_other_eye_are_found(copied, tmp_path):
     assert (fact["image"], fact["patient"], fact["patients"]) == (1, 2, "compared")
     assert facts["floor", "bright"]["provenance"] == "none: not pre-trained"
     page = (copied / "out" / "report.html").read_text()
-    assert 'class="warning">tiny was pre-trained on 1 images, ' in page
+    assert 'class="warning">tiny was pre-trained on images of' in page
+    assert "(1 the same file, " in page
     metrics = json.loads((copied / "out" / "metrics.json").read_text())
     unseen = metrics["results"][0]["auroc_unseen"]
     assert unseen["n_images"] == sum(kind is None for kind in found)

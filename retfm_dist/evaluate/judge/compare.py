@@ -179,13 +179,20 @@ def compare_metrics(
 
 
 def cross_check(
-    a: Predictions, b: Predictions, *, num_resamples: int, num_permutations: int, seed: int
+    a: Predictions,
+    b: Predictions,
+    *,
+    alpha: float,
+    num_resamples: int,
+    num_permutations: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Test the AUROC of two classes in other ways, where they apply.
 
     Args:
         a: Test images under one model.
         b: The same under the other, aligned.
+        alpha: 1 - coverage of the bootstrap's interval.
         num_resamples: Of the two-level bootstrap.
         num_permutations: Of the exchange of models within patients.
         seed: Of all of them.
@@ -220,11 +227,19 @@ def cross_check(
                 "note": "takes the images of a patient as independent",
             },
         }
-    return _seed_checks(a.labels, patients, scores, num_resamples=num_resamples, seed=seed)
+    return _seed_checks(
+        a.labels, patients, scores, alpha=alpha, num_resamples=num_resamples, seed=seed
+    )
 
 
 def _seed_checks(
-    labels: NDArray, patients: NDArray, scores: list[NDArray], *, num_resamples: int, seed: int
+    labels: NDArray,
+    patients: NDArray,
+    scores: list[NDArray],
+    *,
+    alpha: float,
+    num_resamples: int,
+    seed: int,
 ) -> dict[str, Any]:
     draws = patient_resamples(
         labels, patients, num_resamples=num_resamples, seed=seed_for(seed, "patients")
@@ -235,7 +250,7 @@ def _seed_checks(
     differences = two_level_bootstrap(
         list(metrics_a), list(metrics_b), draws.astype(float), seed=seed_for(seed, "seeds")
     )
-    low, high = np.nanquantile(differences, [0.025, 0.975])
+    low, high = np.nanquantile(differences, [alpha / 2, 1 - alpha / 2])
     checks: dict[str, Any] = {
         "two_level_bootstrap": {
             "lo": rounded(float(low)),

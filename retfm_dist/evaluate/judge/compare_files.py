@@ -144,6 +144,7 @@ def _compare_pair(path_a: Path, path_b: Path, options: CompareOptions) -> TestSe
     checks = cross_check(
         judged[0].predictions,
         judged[1].predictions,
+        alpha=options.alpha,
         num_resamples=options.num_resamples,
         num_permutations=options.num_permutations,
         seed=options.seed,

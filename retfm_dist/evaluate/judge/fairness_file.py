@@ -291,6 +291,7 @@ def _difference_table(gaps: Sequence[GapDifference]) -> Table:
                 "p: equal gaps")  # fmt: skip
     note = (
         "Two models have equal gaps where they differ by the same in every group; the p value is "
-        "that of Cochran's test over the groups, paired by patient."
+        "that of Cochran's test over the groups, paired by patient and not adjusted; the sentences "
+        "above divide the level by the number of attributes."
     )
     return Table("gaps_of_two_models", "The gaps of two models", headings, rows, note)

@@ -43,6 +43,8 @@ class Scored:
         method: How the interval was made, in words.
         num_images: Images judged.
         num_patients: Their patients.
+        variance: Of the value; None where it is not known.
+        rarest: Patients of the rarest class that the metric needs.
     """
 
     value: float
@@ -50,6 +52,8 @@ class Scored:
     method: str
     num_images: int
     num_patients: int
+    variance: float | None
+    rarest: int
 
 
 def keep_images(predictions: Predictions, kept: NDArray) -> Predictions:
@@ -131,6 +135,8 @@ def score(
             method_text(predictions, name, alpha=alpha) if interval.low is not None else "",
             len(predictions.labels),
             num_patients,
+            None if combined is None else combined.variance,
+            first.num_patients,
         )
     return scored
 

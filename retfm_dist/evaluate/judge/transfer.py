@@ -9,14 +9,14 @@ import numpy as np
 from scipy import stats
 
 from retfm_dist.evaluate.judge.compare import Comparison, align, compare_metrics
-from retfm_dist.evaluate.judge.measure import Scored, combine, measure_replicates, rounded, score
+from retfm_dist.evaluate.judge.measure import Scored, rounded, score
 from retfm_dist.evaluate.judge.output import check_output, write_judgement
 from retfm_dist.evaluate.judge.splits import separate
 from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
 from retfm_dist.evaluate.judge.transfer_cells import Cell, read_cells
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.evaluate.predictions_file import read_predictions
-from retfm_dist.statistics.estimate import Estimate
+from retfm_dist.statistics.intervals import Interval, make_interval
 from retfm_dist.statistics.multiplicity import holm
 from retfm_dist.statistics.paired import adjusted_verdict
 
@@ -32,13 +32,16 @@ class CellScore:
         cell: Which.
         predictions: Its test images.
         scored: Their metrics.
-        estimate: Of the AUROC.
     """
 
     cell: Cell
     predictions: Predictions
     scored: Mapping[str, Scored]
-    estimate: Estimate
+
+    @property
+    def auroc(self) -> Scored:
+        """The metric of the matrix."""
+        return self.scored[_METRIC]
 
 
 @dataclass(frozen=True)
@@ -48,14 +51,12 @@ class Drop:
     Attributes:
         cell: The external cell.
         value: AUROC on the data set it was adapted on, less that on the other.
-        low: Lower bound of its interval.
-        high: Upper bound.
+        interval: Its interval, or why there is none.
     """
 
     cell: Cell
     value: float
-    low: float
-    high: float
+    interval: Interval
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,16 @@ def judge_transfer(cells_path: Path, out_dir: Path, *, margin: float, alpha: flo
     share = aligned_share(deltas, alpha)
     numbers = {
         "cells": [_cell_json(item) for item in scores],
-        "drops": [{**_place(d.cell), **_rounded(d, ("value", "low", "high"))} for d in drops],
+        "drops": [
+            {
+                **_place(d.cell),
+                "value": rounded(d.value),
+                "lo": rounded(d.interval.low),
+                "hi": rounded(d.interval.high),
+                "note": d.interval.note,
+            }
+            for d in drops
+        ],
         "deltas": [
             {
                 **_place(d.cell),
@@ -128,25 +138,30 @@ def judge_transfer(cells_path: Path, out_dir: Path, *, margin: float, alpha: flo
 
 def _score(cell: Cell, alpha: float) -> CellScore:
     judged = separate(read_predictions(cell.path))
-    item = judged.predictions
-    found = combine(item, measure_replicates(item), _METRIC)
-    assert found is not None
-    scored = score(item, alpha=alpha, thresholds=judged.thresholds)
-    return CellScore(cell, item, scored, found)
+    scored = score(judged.predictions, alpha=alpha, thresholds=judged.thresholds)
+    return CellScore(cell, judged.predictions, scored)
 
 
 def _drops(scores: Sequence[CellScore], alpha: float) -> list[Drop]:
-    """Return the loss of every external cell whose internal one is there; they share no patient."""
+    """Return the loss of every external cell whose internal one is there.
+
+    The two test sets are taken as sharing no patient.
+    """
     internal = {(s.cell.task, s.cell.model, s.cell.train): s for s in scores if s.cell.is_internal}
     drops = []
     for item in scores:
         base = internal.get((item.cell.task, item.cell.model, item.cell.train))
         if item.cell.is_internal or base is None:
             continue
-        value = base.estimate.value - item.estimate.value
-        error = float(np.sqrt(base.estimate.variance + item.estimate.variance))
-        half = float(stats.norm.ppf(1 - alpha / 2)) * error
-        drops.append(Drop(item.cell, value, value - half, value + half))
+        value = base.auroc.value - item.auroc.value
+        interval = make_interval(
+            value,
+            (base.auroc.variance or 0.0) + (item.auroc.variance or 0.0),
+            scale="plain",
+            num_patients=min(base.auroc.rarest, item.auroc.rarest),
+            alpha=alpha,
+        )
+        drops.append(Drop(item.cell, value, interval))
     return drops
 
 
@@ -208,10 +223,6 @@ def _place(cell: Cell) -> dict[str, Any]:
     return {"task": cell.task, "model": cell.model, "train": cell.train, "test": cell.test}
 
 
-def _rounded(item: object, names: Sequence[str]) -> dict[str, float | None]:
-    return {name: rounded(getattr(item, name)) for name in names}
-
-
 def _cell_json(item: CellScore) -> dict[str, Any]:
     metrics = {
         name: {
@@ -236,14 +247,14 @@ def _sentences(
         own = [drop.value for drop in drops if drop.cell.model == model]
         if own:
             sentences.append(
-                f"{model}: on other data sets than it was adapted on, the AUROC is lower by "
-                f"{number(float(np.mean(own)))} on average over {len(own)} pairs."
+                f"{model}: on other data sets than it was adapted on, the AUROC changes by "
+                f"{number(-float(np.mean(own)), signed=True)} on average over {len(own)} pairs."
             )
-    shown = [d for d in deltas if d.p_holm is not None and d.p_holm <= alpha]
-    better = sum(d.comparison.test.value > 0 for d in shown)
+    verdicts = [adjusted_verdict(d.comparison.test.verdict, d.p_holm, alpha=alpha) for d in deltas]
     sentences.append(
-        f"In {better} of {len(deltas)} places {models[0]} is better, in {len(shown) - better} "
-        f"{models[1]}; in the others no difference is shown."
+        f"In {verdicts.count('superior')} of {len(deltas)} places {models[0]} is better, in "
+        f"{verdicts.count('inferior')} {models[1]}; in {verdicts.count('equivalent')} the two are "
+        f"equivalent, in the others nothing is shown."
     )
     if share is not None:
         sentences.append(
@@ -307,7 +318,7 @@ def _drop_table(drops: Sequence[Drop]) -> Table:
             d.cell.train,
             d.cell.test,
             number(d.value, signed=True),
-            span(d.low, d.high, signed=True),
+            span(d.interval.low, d.interval.high, signed=True),
         ]
         for d in drops
     ]
@@ -316,7 +327,7 @@ def _drop_table(drops: Sequence[Drop]) -> Table:
         "Loss on other data sets: internal minus external AUROC",
         ("model", "task", "adapted on", "tested on", "loss", "interval"),
         rows,
-        "The two data sets share no patient: variances add up.",
+        "Variances add up: this takes the two data sets as sharing no patient.",
     )
 
 

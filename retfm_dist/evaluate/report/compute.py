@@ -74,7 +74,7 @@ class PairResult:
     protocol: str
     comparison: Comparison
     p_holm: float | None
-    alpha: float = 0.05
+    alpha: float
 
     @property
     def verdict(self) -> Verdict:
@@ -151,7 +151,15 @@ def compare_with_first(results: Sequence[Result], config: EvaluateConfig) -> lis
     known = np.array([p for p in tested if p is not None])
     adjusted = iter(holm(known).tolist())
     return [
-        PairResult(first, model, task, protocol, comparison, None if p is None else next(adjusted))
+        PairResult(
+            first,
+            model,
+            task,
+            protocol,
+            comparison,
+            None if p is None else next(adjusted),
+            config.bootstrap.alpha,
+        )
         for (model, task, protocol, comparison), p in zip(pairs, tested, strict=True)
     ]
 

@@ -50,15 +50,15 @@ def overlap_warnings(facts: Sequence[Mapping[str, Any]], config: EvaluateConfig)
             unknown.append(str(fact["model"]))
         elif fact["provenance"] == "known":
             counts = {
-                "images": fact["image"],
-                "likely copies of images": fact["copy"],
-                "further images' patients": fact["patient"],
+                "the same file": fact["image"],
+                "a likely copy": fact["copy"],
+                "of a patient it has seen": fact["patient"],
             }
             parts = [f"{count} {what}" for what, count in counts.items() if count]
             if parts:
                 seen.append(
-                    f"{fact['model']} was pre-trained on {', '.join(parts)} of "
-                    f"{titles[fact['task']]!r}: its results on them may be too good."
+                    f"{fact['model']} was pre-trained on images of {titles[fact['task']]!r} "
+                    f"({', '.join(parts)}): its results on them may be too good."
                 )
             if fact["patients"] != "compared":
                 notes.append(f"{fact['model']}: patients {fact['patients']}.")

@@ -50,7 +50,7 @@ def test_a_planted_difference_is_found_by_every_test_and_turns_with_the_models()
     assert forth["brier"].value_a < forth["brier"].value_b
     assert forth["brier"].test.value > 0
     assert "calibration_slope" not in forth
-    checks = cross_check(a, b, num_resamples=200, num_permutations=199, seed=0)
+    checks = cross_check(a, b, alpha=0.05, num_resamples=200, num_permutations=199, seed=0)
     assert checks["permutation_of_patients"]["p"] <= 0.01
     assert checks["delong_clustered"]["p"] < 0.01
 
@@ -59,7 +59,9 @@ def test_a_model_is_equivalent_to_itself():
     a, _ = pair()
     assert compare_metrics(a, a, margin=0.02, alpha=0.05)["auroc"].test.verdict == "equivalent"
     assert (
-        cross_check(a, a, num_resamples=9, num_permutations=19, seed=0)["delong_clustered"]["p"]
+        cross_check(a, a, alpha=0.05, num_resamples=9, num_permutations=19, seed=0)[
+            "delong_clustered"
+        ]["p"]
         == 1
     )
 
@@ -69,7 +71,7 @@ def test_seeds_get_a_two_level_bootstrap_and_the_papers_test_with_its_defect():
         predictions(s, num_patients=60, effect=e, folds=None, has_seeds=True)
         for s, e in ((0, 1.0), (1, 0.2))
     )
-    checks = cross_check(a, b, num_resamples=200, num_permutations=9, seed=0)
+    checks = cross_check(a, b, alpha=0.05, num_resamples=200, num_permutations=9, seed=0)
     assert checks["two_level_bootstrap"]["lo"] > 0
     assert checks["welch_of_seeds"]["p"] < 0.05
     assert "takes the test patients as given" in checks["welch_of_seeds"]["note"]
@@ -77,4 +79,4 @@ def test_seeds_get_a_two_level_bootstrap_and_the_papers_test_with_its_defect():
 
 def test_refits_leave_no_other_test_that_holds_its_level():
     a, b = predictions(0), predictions(1)
-    assert cross_check(a, b, num_resamples=9, num_permutations=9, seed=0) == {}
+    assert cross_check(a, b, alpha=0.05, num_resamples=9, num_permutations=9, seed=0) == {}

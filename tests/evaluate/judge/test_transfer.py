@@ -6,7 +6,7 @@ from retfm_dist.evaluate.judge.transfer import judge_transfer
 from tests.fakes.prediction_files import write_file
 
 
-def study(tmp_path):
+def study(tmp_path, num_patients=400):
     """Model a is of site x and better on its own test set; both lose on the other one."""
     effects = {("a", "X"): 2.0, ("a", "Y"): 0.8, ("b", "X"): 1.2, ("b", "Y"): 0.9}
     lines = ["task,model,model_site,train,test,test_site,path"]
@@ -17,7 +17,7 @@ def study(tmp_path):
             effect=effect,
             seed=hash_of(model),
             cohort=hash_of(test),
-            num_patients=400,
+            num_patients=num_patients,
         )
         site = {"a": "X", "b": "Y"}[model]
         lines.append(f"dr,{model},{site},X,{test},{test},{name}")
@@ -35,7 +35,7 @@ def test_matrices_losses_and_the_advantage_of_the_own_site(tmp_path):
     assert len(found["cells"]) == 4
     drops = {item["model"]: item for item in found["drops"]}
     assert drops["a"]["value"] > drops["b"]["value"]
-    assert drops["a"]["low"] > 0
+    assert drops["a"]["lo"] > 0
     deltas = {item["test"]: item for item in found["deltas"]}
     assert deltas["X"]["favors_aligned"] is True
     assert deltas["X"]["comparison"]["verdict"] == "superior"
@@ -45,3 +45,10 @@ def test_matrices_losses_and_the_advantage_of_the_own_site(tmp_path):
     assert share["share"] == pytest.approx(share["aligned_better"] / 2)
     for name in ("matrix_a", "matrix_b", "deltas", "drops", "calibration"):
         assert (tmp_path / "out" / f"{name}.csv").is_file()
+
+
+def test_losses_of_few_patients_have_no_interval(tmp_path):
+    found = study(tmp_path, num_patients=24)
+    for drop in found["drops"]:
+        assert (drop["lo"], drop["hi"]) == (None, None)
+        assert "insufficient" in drop["note"]
