@@ -160,21 +160,33 @@ def replaced_directory(path: Path, *, keep: Sequence[str] = ()) -> Iterator[Path
         RetfmError: Another process is writing it.
     """
     new = path.with_name(f".{path.name}.new")
-    _keep(new, path, keep)  # what was killed after its exchange is finished here
+    old = path.with_name(f".{path.name}.old")
+    _finish_exchange(path, new=new, old=old)
+    _keep(new, path, keep)
     shutil.rmtree(new, ignore_errors=True)
     with staged_directory(new) as staging:
         yield staging
     if not path.exists():
         new.rename(path)
     else:
-        if not exchange(new, path):  # there is no directory for a moment; nothing is lost
-            old = path.with_name(f".{path.name}.old")
-            path.rename(old)
+        if not exchange(new, path):
+            path.rename(old)  # for a moment there is no directory; the next call would put it back
             new.rename(path)
             old.rename(new)
         _keep(new, path, keep)
         shutil.rmtree(new)
     sync_directory(path.parent)
+
+
+def _finish_exchange(path: Path, *, new: Path, old: Path) -> None:
+    """Bring three renames that were killed between two of them to a state before or after them."""
+    if not old.exists():
+        return
+    if path.exists():
+        shutil.rmtree(new, ignore_errors=True)
+        old.rename(new)
+    else:
+        old.rename(path)
 
 
 def _keep(old: Path, path: Path, names: Sequence[str]) -> None:

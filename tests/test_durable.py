@@ -257,3 +257,24 @@ def test_a_replacement_that_fails_changes_nothing(tmp_path):
         fail()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["old"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("has_new", [True, False])
+def test_renames_that_were_killed_between_two_are_brought_to_an_end(tmp_path, has_new):
+    """Without an exchange: killed before the new directory had its name, or after."""
+    out = tmp_path / "out"
+    (tmp_path / ".out.old" / "cache").mkdir(parents=True)
+    (tmp_path / ".out.old" / "result").write_text("old")
+    if has_new:
+        out.mkdir()
+        (out / "result").write_text("new")
+
+    def fail():
+        with replaced_directory(out, keep=["cache"]):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert (out / "result").read_text() == ("new" if has_new else "old")
+    assert (out / "cache").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
