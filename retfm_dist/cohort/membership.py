@@ -22,17 +22,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from retfm_dist.cohort.looks import find_alike, hash_words
 from retfm_dist.durable import open_atomic
 from retfm_dist.errors import CohortError
 
 MEMBERSHIP_NAME = "membership.npz"
 FORMAT = "retfm-membership/1"
-MAX_DISTANCE = 7
-"""Bits of 256 in which the perceptual hashes of copies differ at most. On 58 photographs, copies at
-JPEG quality 70 and at half the size differed in up to 6 from a set packed at 512 px and in up to 9
-from one at 256 px; eyes of different patients came as close as 14."""
-_PARTS = 8
-"""Two hashes that differ in fewer bits than there are parts agree in one part at least."""
 _HASH_BYTES = 7
 
 
@@ -64,18 +59,8 @@ class Membership:
 
     def has_copies(self, hashes: Sequence[str]) -> NDArray[np.bool_]:
         """Return [M] whether an image of the set looks the same as each of the hashes (64 hex)."""
-        wanted, found = _words(hashes), np.zeros(len(hashes), bool)
-        ours = self.looks.view(np.uint32).reshape(-1, _PARTS)
-        theirs = wanted.view(np.uint32).reshape(-1, _PARTS)
-        for part in range(_PARTS):
-            order = np.argsort(ours[:, part], kind="stable")
-            column = ours[order, part]
-            first = np.searchsorted(column, theirs[:, part], side="left")
-            last = np.searchsorted(column, theirs[:, part], side="right")
-            for image in np.flatnonzero((last > first) & ~found):
-                candidates = self.looks[order[first[image] : last[image]]]
-                bits = np.unpackbits((candidates ^ wanted[image]).view(np.uint8), axis=1)
-                found[image] = (bits.sum(axis=1) <= MAX_DISTANCE).any()
+        found = np.zeros(len(hashes), bool)
+        found[find_alike(self.looks, hash_words(hashes))[:, 1]] = True
         return found
 
     def _hash(self, kind: str, names: Sequence[str]) -> NDArray[np.uint64]:
@@ -99,7 +84,7 @@ def make_membership(
         subject_ids: Pseudonym per image.
         hashes: Perceptual hash per image, 64 hex digits.
     """
-    looks = _words(hashes)
+    looks = hash_words(hashes)
     return Membership(
         fingerprint,
         salt_id,
@@ -171,9 +156,3 @@ def _contains(ascending: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDAr
         return np.zeros(len(wanted), bool)
     places = np.searchsorted(ascending, wanted).clip(max=len(ascending) - 1)
     return ascending[places] == wanted
-
-
-def _words(hashes: Sequence[str]) -> NDArray[np.uint64]:
-    """Return uint64 [M, 4] of hashes of 64 hex digits."""
-    data = bytes.fromhex("".join(hashes))
-    return np.frombuffer(data, np.uint64).reshape(-1, 4).copy()

@@ -4,14 +4,10 @@ Example: python -m retfm_dist.evaluate run --config configs/eval_fundus.yaml
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from retfm_dist.console import run_command
 
@@ -48,8 +44,9 @@ def run(
 
     def command() -> None:
         from retfm_dist.evaluate.run import run_evaluation
+        from retfm_dist.evaluate.show import show_results
 
-        _finish(run_evaluation(_load(config, overrides, out)), as_json=as_json)
+        show_results(run_evaluation(_load(config, overrides, out)), as_json=as_json)
 
     run_command(command)
 
@@ -58,16 +55,17 @@ def run(
 def validate(
     config: ConfigName, overrides: Overrides = None, out: Out = None, as_json: AsJson = False
 ) -> None:
-    """Check config, files, counts and folds before any feature is computed."""
+    """Check config, files, counts, copies, sets and folds before any model runs."""
 
     def command() -> None:
         from retfm_dist.evaluate.run import validate as check
+        from retfm_dist.evaluate.show import show_counts
 
         facts = check(_load(config, overrides, out))
         if as_json:
             print(json.dumps(facts, indent=2, sort_keys=True))
         else:
-            _show_counts(facts)
+            show_counts(facts)
 
     run_command(command)
 
@@ -81,8 +79,9 @@ def report(
 
     def command() -> None:
         from retfm_dist.evaluate.report.render import render
+        from retfm_dist.evaluate.show import show_results
 
-        _finish(render(out), as_json=as_json)
+        show_results(render(out), as_json=as_json)
 
     run_command(command)
 
@@ -219,81 +218,6 @@ def _load(name: str, overrides: list[str] | None, out: Path | None) -> Any:
 
     items = [*(overrides or []), *([f"out={json.dumps(str(out))}"] if out else [])]
     return read_config(find_config(name), items, EvaluateConfig)
-
-
-def _finish(report_path: Path, *, as_json: bool) -> None:
-    """Print the results, and the path of the report last."""
-    metrics = json.loads((report_path.parent / "metrics.json").read_text(encoding="utf-8"))
-    if as_json:
-        print(json.dumps({"report": str(report_path), **metrics}, indent=2, sort_keys=True))
-        return
-    table = _table("task", "model", "protocol", "AUROC", "images", "patients")
-    for result in metrics["results"]:
-        auroc = result["metrics"]["auroc"]
-        span = "" if auroc["lo"] is None else f" [{auroc['lo']:.3f}, {auroc['hi']:.3f}]"
-        table.add_row(
-            result["task"],
-            result["model"],
-            result["protocol"],
-            escape(f"{auroc['value']:.3f}{span}"),
-            str(auroc["n_images"]),
-            str(auroc["n_patients"]),
-        )
-    Console().print(table)
-    differences = _table("task", "protocol", "models", "difference of AUROC", "verdict")
-    for pair in metrics["comparisons"]:
-        found = pair["comparison"]
-        span = "" if found["lo"] is None else f" [{found['lo']:+.3f}, {found['hi']:+.3f}]"
-        differences.add_row(
-            pair["task"],
-            pair["protocol"],
-            f"{pair['a']} - {pair['b']}",
-            escape(f"{found['difference']:+.3f}{span}"),
-            pair["verdict"],
-        )
-    if differences.row_count:
-        Console().print(differences)
-    print(report_path)
-
-
-def _table(*headings: str) -> Table:
-    """Return a table whose cells are never cut."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
-
-
-def _show_counts(facts: Mapping[str, Any]) -> None:
-    """Print counts of images, patients and groups, and the models."""
-    console = Console()
-    counts = _table("task", "images", "positive", "patients", "positive", "left out")
-    for task in facts["tasks"]:
-        left_out = [f"{s['num_images']} {s['reason']}" for s in task["excluded"] if s["num_images"]]
-        counts.add_row(
-            task["id"],
-            str(task["num_images"]),
-            str(task["num_positive_images"]),
-            str(task["num_patients"]),
-            str(task["num_positive_patients"]),
-            "\n".join(left_out),
-        )
-    console.print(counts)
-    expected = _table("task", "AUROC", "expected width of the interval", "smallest provable margin")
-    for task in facts["tasks"]:
-        expected.add_row(task["id"], *(f"{value:.3f}" for value in task["expected"].values()))
-    console.print(expected)
-    groups = _table("task", "attribute", "group", "images", "patients", "positive")
-    for task in facts["tasks"]:
-        for row in task["subgroups"]:
-            keys = ("attribute", "group", "num_images", "num_patients", "num_positive_patients")
-            groups.add_row(task["id"], *(str(row[key]) for key in keys))
-    if groups.row_count:
-        console.print(groups)
-    models = _table("model", "kind", "weights sha256")
-    for model in facts["models"]:
-        models.add_row(model["id"], model["kind"], model.get("weights_sha256", "-")[:16])
-    console.print(models)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ A file states it in full; only how it is computed (device, threads) has defaults
 are those of the folder the command runs in.
 """
 
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -62,13 +64,34 @@ class TableConfig(Section):
     """One data set."""
 
     path: ConfigPath
-    """Archive table (.csv or .parquet) with image_path, patient_id and the label columns."""
-    images: ConfigPath
-    """Folder that image_path is relative to."""
+    """Archive table (.csv or .parquet) with image_path, patient_id and the label columns; or a
+    folder SPLIT/CLASS/image or CLASS/image, whose columns are `split` and `class`."""
+    images: ConfigPath | None = None
+    """Folder that image_path is relative to; null is the folder of the table."""
+    patient_pattern: str | None = None
+    """For a folder: regular expression with a group (?P<patient>...) that is found in file names.
+    Without one, each image counts as a patient of its own, which the report says."""
     ids_as_written: bool = False
     """Accept patient numbers that look damaged by a spreadsheet, or that are nearly alike."""
     max_bad_ratio: Fraction = 0.01
     """Largest share of a task's images that may be missing or unreadable before it is an error."""
+
+    @property
+    def images_dir(self) -> Path:
+        """Folder that image_path is relative to."""
+        return self.images or (self.path if self.path.is_dir() else self.path.parent)
+
+    @model_validator(mode="after")
+    def _pattern_names_the_patient(self) -> Self:
+        if self.patient_pattern is None:
+            return self
+        try:
+            groups = re.compile(self.patient_pattern).groupindex
+        except re.error as error:
+            raise ValueError(f"patient_pattern is no regular expression: {error}") from error
+        if "patient" not in groups:
+            raise ValueError("patient_pattern needs a group (?P<patient>...)")
+        return self
 
 
 class FilterConfig(Section):
@@ -80,29 +103,86 @@ class FilterConfig(Section):
     """Values that are kept."""
 
 
+class ClassConfig(Section):
+    """One class of a task."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)]
+    """What the report calls it."""
+    values: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    """Values of the column that mean it."""
+
+
 class LabelConfig(Section):
-    """How a column becomes a binary label; rows with any other value are left out and counted."""
+    """How a column becomes classes; rows with any other value are left out and counted.
+
+    Two classes are told by `positive` and `negative`, any number by `classes`.
+    """
 
     column: str
     """Column of the table."""
-    positive: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    positive: tuple[Cell, ...] = ()
     """Values that mean diseased."""
-    negative: Annotated[tuple[Cell, ...], Field(min_length=1)]
+    negative: tuple[Cell, ...] = ()
     """Values that mean not diseased."""
+    classes: tuple[ClassConfig, ...] = ()
+    """Classes 0, 1, ... in this order; of grades the mildest first."""
+    is_ordinal: bool = False
+    """Whether the classes are grades of one disease: then models are compared by quadratic kappa,
+    else by AUROC (of more than two classes: the mean of each against the rest)."""
+
+    @property
+    def values(self) -> dict[str, tuple[Cell, ...]]:
+        """Values by the name of the class, class 0 first."""
+        if self.classes:
+            return {item.name: item.values for item in self.classes}
+        return {"negative": self.negative, "positive": self.positive}
+
+    @property
+    def primary(self) -> str:
+        """Metric that models are compared by."""
+        return "kappa_quadratic" if self.is_ordinal else "auroc"
+
+    @model_validator(mode="after")
+    def _classes_are_told(self) -> Self:
+        has_two = bool(self.positive and self.negative)
+        if has_two == bool(self.classes) or (self.classes and (self.positive or self.negative)):
+            raise ValueError("give either positive and negative, or classes")
+        if self.classes and len(self.values) < max(2, len(self.classes)):
+            raise ValueError("classes needs two or more, each with a name of its own")
+        if self.is_ordinal and len(self.values) < 3:
+            raise ValueError("is_ordinal needs three or more classes")
+        return self
 
     @model_validator(mode="after")
     def _values_are_usable(self) -> Self:
-        positive, negative = clean_labels(self.positive), clean_labels(self.negative)
-        if None in positive | negative:
-            lost = [v for v in (*self.positive, *self.negative) if clean_label(str(v)) is None]
-            raise ValueError(f"{lost} mean a missing value in a table; name the label otherwise")
-        if shared := sorted(map(str, positive & negative)):
-            raise ValueError(f"{shared} are both positive and negative")
+        seen: dict[str | None, str] = {}
+        for name, values in self.values.items():
+            if lost := [value for value in values if clean_label(str(value)) is None]:
+                raise ValueError(
+                    f"{lost} mean a missing value in a table; name the label otherwise"
+                )
+            for value in sorted(map(str, clean_labels(values))):
+                if value in seen:
+                    raise ValueError(f"[{value!r}] are both {seen[value]} and {name}")
+                seen[value] = name
         return self
 
 
+class SplitConfig(Section):
+    """Fixed sets: fit on train, choose on val, judge on test; no patient may be in two."""
+
+    column: str = "split"
+    """Column of the table; images with any other value are left out and counted."""
+    train: Annotated[tuple[Cell, ...], Field(min_length=1)] = ("train", "training")
+    """Values that mean: models are fitted on it."""
+    val: Annotated[tuple[Cell, ...], Field(min_length=1)] = ("val", "valid", "validation")
+    """Values that mean: regularization and thresholds are chosen on it."""
+    test: Annotated[tuple[Cell, ...], Field(min_length=1)] = ("test", "testing")
+    """Values that mean: models are judged on it."""
+
+
 class TaskConfig(Section):
-    """A binary classification task on the images of one table."""
+    """A classification task on the images of one table."""
 
     id: Id
     """Name in tables and files."""
@@ -114,6 +194,8 @@ class TaskConfig(Section):
     """Rows looked at; none is all."""
     label: LabelConfig
     """The label."""
+    split: SplitConfig | None = None
+    """Fixed sets; null is repeated cross-validation over all patients."""
 
 
 class KnnConfig(Section):
@@ -169,6 +251,8 @@ class ReportConfig(Section):
 
     pictures: bool = False
     """Whether example photographs are embedded. They are patient data: off unless asked for."""
+    author: str | None = None
+    """Whom the report names as its author."""
 
 
 class ComputeConfig(Section):

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from retfm_dist.config.load import config_hash, to_yaml
 from retfm_dist.durable import write_json, write_text
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.encode.models import Model
+from retfm_dist.evaluate.lookalikes import link_patients
+from retfm_dist.evaluate.prepare import PreparedTask
 from retfm_dist.evaluate.samples import TaskSamples
-from retfm_dist.statistics.clusters import PatientCounts, count_patients
+from retfm_dist.statistics.clusters import code_patients, patient_labels
 from retfm_dist.statistics.planning import AUROC, auroc_error, smallest_margin
 from retfm_dist.versions import software_versions
 
@@ -26,7 +29,7 @@ def describe_evaluation(
     config: EvaluateConfig,
     *,
     models: Sequence[Model],
-    samples: Sequence[TaskSamples],
+    tasks: Sequence[PreparedTask],
 ) -> None:
     """Write config.yaml, environment.json, models.json and samples.json.
 
@@ -34,16 +37,17 @@ def describe_evaluation(
         new_dir: Where to.
         config: The evaluation.
         models: Its models.
-        samples: Usable samples of every task.
+        tasks: Every task.
     """
     write_text(new_dir / "config.yaml", to_yaml(config))
     write_json(new_dir / "models.json", [model.describe() for model in models])
-    write_json(new_dir / "samples.json", [describe_samples(task) for task in samples])
+    write_json(new_dir / "samples.json", [describe_task(task) for task in tasks])
     devices = {model.extractor.device.type for model in models}
     write_json(
         new_dir / "environment.json",
         {
             "config_hash": config_hash(config),
+            "date": datetime.now(timezone.utc).date().isoformat(),
             "device": "cuda" if "cuda" in devices else "cpu",
             "python": platform.python_version(),
             "versions": software_versions(*_LIBRARIES),
@@ -51,11 +55,10 @@ def describe_evaluation(
     )
 
 
-def describe_samples(samples: TaskSamples) -> dict[str, Any]:
-    """Return flow, counts and subgroup sizes as JSON values, without any identifier."""
+def describe_task(prepared: PreparedTask) -> dict[str, Any]:
+    """Return flow, counts, copies and subgroup sizes as JSON values, without any identifier."""
+    samples = prepared.samples
     patients = samples.patients()
-    by_class = count_patients(samples.labels, patients)
-    num_positive = int(samples.labels.sum())
     return {
         "id": samples.task.id,
         "title": samples.task.title,
@@ -65,30 +68,81 @@ def describe_samples(samples: TaskSamples) -> dict[str, Any]:
             for exclusion in samples.exclusions
         ],
         "num_images": len(samples.records),
-        "num_positive_images": num_positive,
-        "num_negative_images": len(samples.records) - num_positive,
-        "num_patients": by_class.positive + by_class.negative,
-        "num_positive_patients": by_class.positive,
-        "num_negative_patients": by_class.negative,
+        "num_patients": int(patients.max()) + 1,
+        "patients_are_known": samples.patients_are_known,
+        "classes": _classes(samples, np.ones(len(patients), bool)),
+        "sets": _sets(samples),
+        "alike": prepared.lookalikes.describe(),
+        "possible_folds": _possible_folds(prepared),
         "subgroups": _subgroups(samples, patients),
-        "expected": _expected(by_class),
+        "expected": _expected(samples),
     }
 
 
-def _expected(patients: PatientCounts) -> dict[str, float]:
-    """Return what the task can show, if a model reaches the AUROC assumed for planning."""
-    error = auroc_error(patients.positive, patients.negative)
+def _classes(samples: TaskSamples, inside: NDArray) -> list[dict[str, Any]]:
+    """Count images and patients of each class; a patient is of the class of its worst image."""
+    labels, patients = samples.labels[inside], code_patients(samples.patients()[inside])
+    worst = patient_labels(labels, patients)
+    return [
+        {
+            "name": name,
+            "num_images": int((labels == label).sum()),
+            "num_patients": int((worst == label).sum()),
+        }
+        for label, name in enumerate(samples.classes)
+    ]
+
+
+def _possible_folds(prepared: PreparedTask) -> dict[str, int] | None:
+    """Return the largest numbers of folds, and of inner folds; None for fixed sets.
+
+    Patients with images that look the same count as one, for they stay together.
+    """
+    samples = prepared.samples
+    if prepared.folds is None:
+        return None
+    linked = link_patients(samples.patients(), prepared.lookalikes.pairs)
+    classes = range(len(samples.classes))
+    inner = [
+        len(np.unique(linked[(samples.labels == label) & (folds != fold)]))
+        for folds in prepared.folds
+        for fold in np.unique(folds)
+        for label in classes
+    ]
+    outer = [len(np.unique(linked[samples.labels == label])) for label in classes]
+    return {"folds": min(outer), "inner_folds": min(inner)}
+
+
+def _sets(samples: TaskSamples) -> list[dict[str, Any]]:
+    """Count the classes of the train, validation and test set; empty where there are none."""
+    if samples.splits is None:
+        return []
+    return [
+        {"name": name, "classes": _classes(samples, samples.splits == name)}
+        for name in ("train", "val", "test")
+        if (samples.splits == name).any()
+    ]
+
+
+def _expected(samples: TaskSamples) -> dict[str, float]:
+    """Return what the task can show, if a model reaches the AUROC assumed for planning.
+
+    Of more than two classes, for the rarest one against the rest.
+    """
+    judged = np.ones(len(samples.labels), bool)
+    if samples.splits is not None:
+        judged = samples.splits == "test"
+    counts = [row["num_patients"] for row in _classes(samples, judged)]
+    rarest, rest = min(counts), sum(counts) - min(counts)
     return {
         "auroc": AUROC,
-        "interval_width": round(2 * 1.96 * error, 3),
-        "smallest_equivalence_margin": round(
-            smallest_margin(patients.positive, patients.negative), 3
-        ),
+        "interval_width": round(2 * 1.96 * auroc_error(rarest, rest), 3),
+        "smallest_equivalence_margin": round(smallest_margin(rarest, rest), 3),
     }
 
 
 def _subgroups(samples: TaskSamples, patients: NDArray) -> list[dict[str, Any]]:
-    """Count images, patients and positive patients per group of each attribute that is known."""
+    """Count images, patients and those not of class 0 per group of each known attribute."""
     rows = []
     for grouping in GROUPINGS:
         groups = np.array([group_of(record, grouping) for record in samples.records], object)
@@ -101,7 +155,7 @@ def _subgroups(samples: TaskSamples, patients: NDArray) -> list[dict[str, Any]]:
                     "num_images": int(inside.sum()),
                     "num_patients": len(np.unique(patients[inside])),
                     "num_positive_patients": len(
-                        np.unique(patients[inside & (samples.labels == 1)])
+                        np.unique(patients[inside & (samples.labels > 0)])
                     ),
                 }
             )

@@ -5,54 +5,21 @@ about it than it would of a new patient's. So every image is looked up in the me
 export carries, and results are given with and without what was found.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
 from retfm_dist.cohort.membership import Membership
 from retfm_dist.cohort.pseudonym import assign_pseudonyms, make_salt_id
+from retfm_dist.evaluate.encode.looks import looks_of
 from retfm_dist.evaluate.encode.models import Model
 from retfm_dist.evaluate.predictions import uid_of
 from retfm_dist.evaluate.prepare import PreparedTask
-from retfm_dist.image.encode import difference_hash
 
-LOOKS_ID = "perceptual_hash"
-"""Id under which the perceptual hashes are computed and cached, beside the models' features."""
 OVERLAP = "in_pretraining"
 """Column of a prediction file: "image", "copy", "patient" or nothing."""
-_SIDE_PX = 512
-
-
-@dataclass(frozen=True)
-class LooksExtractor:
-    """The perceptual hash as a feature extractor: read, cropped and cached like any model's."""
-
-    img_size: int = _SIDE_PX
-
-    @property
-    def device(self) -> torch.device:
-        """Where it is computed."""
-        return torch.device("cpu")
-
-    def extract(self, images: Tensor) -> Tensor:
-        """Return float32 [B, 256] the bits of the hash of uint8 [B, 3, S, S] images."""
-        rows = []
-        for image in images:
-            picture = Image.fromarray(np.ascontiguousarray(image.numpy().transpose(1, 2, 0)))
-            digest = np.frombuffer(bytes.fromhex(difference_hash(picture)), np.uint8)
-            rows.append(np.unpackbits(digest))
-        return torch.from_numpy(np.stack(rows).astype(np.float32))
-
-
-def looks_model() -> Model:
-    """Return the perceptual hash as a model."""
-    return Model(LOOKS_ID, "perceptual_hash", "difference hash 1, 512 px", {}, LooksExtractor())
 
 
 @dataclass(frozen=True)
@@ -73,7 +40,7 @@ def find_overlap(prepared: PreparedTask, model: Model, *, salt: bytes | None) ->
     """Look every image of a task up in what a model was trained on.
 
     Args:
-        prepared: The task; encoded by `looks_model` too where the model has a membership.
+        prepared: The task.
         model: The model.
         salt: Secret key of the pseudonyms; None compares no patients.
     """
@@ -91,7 +58,7 @@ def find_overlap(prepared: PreparedTask, model: Model, *, salt: bytes | None) ->
         pseudonyms = assign_pseudonyms({record.patient_id for record in records}, salt)
         names = [pseudonyms[record.patient_id] for record in records]
         found[model.membership.has_patients(names)] = "patient"
-    found[model.membership.has_copies(_looks(prepared, digests))] = "copy"
+    found[model.membership.has_copies(looks_of(prepared.encoded, digests))] = "copy"
     found[model.membership.has_images([uid_of(digest) for digest in digests])] = "image"
     counts = {kind: int((found == kind).sum()) for kind in ("image", "copy", "patient")}
     return Overlap(found, {**facts, "provenance": "known", "patients": patients, **counts})
@@ -107,8 +74,3 @@ def _known_patients(membership: Membership, salt: bytes | None) -> str:
             f"this evaluation's is {make_salt_id(salt)}"
         )
     return "compared"
-
-
-def _looks(prepared: PreparedTask, digests: Sequence[str]) -> list[str]:
-    bits = prepared.encoded.matrix(LOOKS_ID, digests).astype(np.uint8)
-    return [np.packbits(row).tobytes().hex() for row in bits]

@@ -1,4 +1,4 @@
-"""Out-of-fold predictions of a task by every model under every protocol."""
+"""Predictions of a task by every model under every protocol, each by fits that did not see it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,12 @@ from retfm_dist.cohort.records import ImageRecord
 from retfm_dist.console import track
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.encode.models import Model
-from retfm_dist.evaluate.folds import cross_validate
+from retfm_dist.evaluate.folds import (
+    TrainingSet,
+    UnseenPredictions,
+    cross_validate,
+    predict_held_out,
+)
 from retfm_dist.evaluate.overlap import OVERLAP, Overlap
 from retfm_dist.evaluate.predictions import Predictions, uid_of
 from retfm_dist.evaluate.prepare import PreparedTask
@@ -26,7 +31,7 @@ def predict_task(
     salt: bytes,
     overlaps: Mapping[str, Overlap],
 ) -> list[Predictions]:
-    """Predict one task with every model under every protocol, on the same folds.
+    """Predict one task with every model under every protocol, on the same folds or sets.
 
     Args:
         prepared: The task.
@@ -39,41 +44,46 @@ def predict_task(
         EvaluateError: Features are not finite, or too few images for a protocol.
     """
     samples, where = prepared.samples, f"task {prepared.samples.task.id}"
+    rows = samples.predicted()
+    records = [samples.records[row] for row in rows]
     digests = [prepared.encoded.digests[record.row] for record in samples.records]
-    pseudonyms = assign_pseudonyms({record.patient_id for record in samples.records}, salt)
+    pseudonyms = assign_pseudonyms({record.patient_id for record in records}, salt)
     results = []
     for model in track(models, description=samples.task.id, total=len(models)):
         features = prepared.encoded.matrix(model.id, digests)
         if not np.isfinite(features).all():
             raise EvaluateError("features are not finite", where=f"model {model.id}, {where}")
+        data = TrainingSet(
+            features, samples.labels, samples.patients(), samples.classes, where=where
+        )
         for protocol in protocols:
-            outcomes = [
-                cross_validate(
-                    features,
-                    samples.labels,
-                    samples.patients(),
-                    folds,
-                    fit=protocol.fit,
-                    where=where,
-                )
-                for folds in prepared.folds
-            ]
-            scores = np.stack([outcome.scores for outcome in outcomes])
+            outcomes = _replicates(data, prepared, protocol)
             results.append(
                 Predictions(
                     model=model.id,
                     task=samples.task.id,
                     protocol=protocol.id,
-                    uids=np.array([uid_of(digest) for digest in digests]),
-                    subject_ids=np.array([pseudonyms[r.patient_id] for r in samples.records]),
-                    labels=samples.labels,
-                    probabilities=np.stack([1.0 - scores, scores], axis=-1),
+                    uids=np.array([uid_of(digests[row]) for row in rows]),
+                    subject_ids=np.array([pseudonyms[record.patient_id] for record in records]),
+                    labels=samples.labels[rows],
+                    probabilities=np.stack([outcome.probabilities for outcome in outcomes]),
                     folds=prepared.folds,
-                    attributes={**_attributes(samples.records), OVERLAP: overlaps[model.id].found},
+                    splits=None if samples.splits is None else samples.splits[rows].astype(str),
+                    attributes={**_attributes(records), OVERLAP: overlaps[model.id].found[rows]},
                     fits=tuple(fit for outcome in outcomes for fit in outcome.fits),
                 )
             )
     return results
+
+
+def _replicates(
+    data: TrainingSet, prepared: PreparedTask, protocol: Protocol
+) -> list[UnseenPredictions]:
+    """Predict by each cross-validation, or once where the task has fixed sets."""
+    if prepared.folds is None:
+        assert prepared.samples.splits is not None
+        return [predict_held_out(data, prepared.samples.splits, fit=protocol.fit)]
+    return [cross_validate(data, folds, fit=protocol.fit) for folds in prepared.folds]
 
 
 def _attributes(records: Sequence[ImageRecord]) -> dict[str, NDArray]:

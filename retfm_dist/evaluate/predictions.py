@@ -4,9 +4,10 @@
 
 One row per image and replicate. Columns: uid (16 hex digits: the first 64 bits of the file's
 sha256, as in the keys of a shard set), subject_id (pseudonym of the patient), y (class, 0-based;
-1 = positive), p_0 .. p_C-1 (probabilities of the classes), fold and repeat of the cross-validation,
-and attributes of the image's patient. The file's metadata holds model, task, protocol and the facts
-of the fits under the key "retfm". `predictions_file` reads such files, and anybody's.
+1 = positive), p_0 .. p_C-1 (probabilities of the classes), fold and repeat of the cross-validation
+or the split ("val", "test"), and attributes of the image's patient. The file's metadata holds
+model, task, protocol and the facts of the fits under the key "retfm". `predictions_file` reads such
+files, and anybody's.
 """
 
 import json
@@ -108,6 +109,7 @@ def write_predictions(out_dir: Path, predictions: Predictions) -> None:
         "uid": predictions.uids,
         "subject_id": predictions.subject_ids,
         "y": predictions.labels,
+        **({} if predictions.splits is None else {"split": predictions.splits}),
         **predictions.attributes,
     }
     columns = {name: pyarrow.array(np.tile(v, count).tolist()) for name, v in repeated.items()}

@@ -1,6 +1,7 @@
 """Protocols that fit on frozen features: nearest neighbors and linear probe."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import EvaluateConfig, LinearConfig
-from retfm_dist.evaluate.folds import Fit, split_folds
-from retfm_dist.statistics.auroc import auroc
+from retfm_dist.evaluate.folds import Fit, TrainingSet, split_folds
+from retfm_dist.statistics.auroc import auroc_of_classes
 from retfm_dist.statistics.clusters import FloatArray
 
 _MAX_ITERATIONS = 5_000
@@ -52,33 +53,45 @@ def build_protocols(config: EvaluateConfig) -> tuple[Protocol, ...]:
 
 
 def _knn_fit(k: int, temperature: float) -> Fit:
-    def fit(
-        train: FloatArray, labels: NDArray, patients: NDArray, test: FloatArray, where: str
-    ) -> tuple[FloatArray, dict[str, Any]]:
-        if k > len(train):
+    def fit(data: TrainingSet, test: FloatArray) -> tuple[FloatArray, dict[str, Any]]:
+        if k > len(data.labels):
             raise EvaluateError(
                 "more neighbors than training images",
-                where=where,
+                where=data.where,
                 got=k,
-                expected=f"at most {len(train)}",
+                expected=f"at most {len(data.labels)}",
             )
-        return knn_scores(train, labels, test, k=k, temperature=temperature), {}
+        return vote(
+            data.features,
+            data.labels,
+            test,
+            num_classes=len(data.classes),
+            k=k,
+            temperature=temperature,
+        ), {}
 
     return fit
 
 
-def knn_scores(
-    train: FloatArray, labels: NDArray, test: FloatArray, *, k: int, temperature: float
+def vote(
+    train: FloatArray,
+    labels: NDArray,
+    test: FloatArray,
+    *,
+    num_classes: int,
+    k: int,
+    temperature: float,
 ) -> FloatArray:
-    """Return [M] the positives' share of the k nearest neighbors' votes.
+    """Return [M, C] the share of each class in the k nearest neighbors' votes.
 
     Neighbors are those of highest cosine similarity s (ties: the earlier image); their votes are
     softmax(s / temperature) over these k alone.
 
     Args:
         train: [N, D] features.
-        labels: [N] 1 = positive, 0 = negative.
+        labels: [N] class, 0 .. C-1.
         test: [M, D] features.
+        num_classes: C.
         k: Number of neighbors, <= N.
         temperature: Of the softmax, > 0.
 
@@ -86,18 +99,29 @@ def knn_scores(
     """
     train = _unit_rows(train)
     blocks = np.array_split(_unit_rows(test), -(-len(test) // _KNN_BLOCK) or 1)
-    return np.concatenate(
-        [_vote(block @ train.T, labels, k=k, temperature=temperature) for block in blocks]
+    later = [labels == label for label in range(1, num_classes)]
+    shares = np.concatenate(
+        [_shares(block @ train.T, later, k=k, temperature=temperature) for block in blocks]
     )
+    return _with_first_class(shares)
 
 
-def _vote(similarity: FloatArray, labels: NDArray, *, k: int, temperature: float) -> FloatArray:
-    """Return the positives' share of the votes, given [M, N] similarities."""
+def _shares(
+    similarity: FloatArray, members: Sequence[NDArray], *, k: int, temperature: float
+) -> FloatArray:
+    """Return [M, len(members)] shares of the votes, given [M, N] similarities."""
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     logits = np.take_along_axis(similarity, nearest, axis=1) / temperature
     votes = np.exp(logits - logits.max(axis=1, keepdims=True))
-    share = (votes * labels[nearest]).sum(axis=1) / votes.sum(axis=1)
-    return share.clip(0.0, 1.0)  # the two sums may round apart
+    totals = votes.sum(axis=1)
+    return np.column_stack([(votes * member[nearest]).sum(axis=1) / totals for member in members])
+
+
+def _with_first_class(later: FloatArray) -> FloatArray:
+    """Return [..., C] probabilities, given those of the classes after the first."""
+    later = later.clip(0.0, 1.0)  # two sums may round apart
+    first = (1.0 - later.sum(axis=-1, keepdims=True)).clip(0.0, 1.0)
+    return np.concatenate([first, later], axis=-1)
 
 
 def _unit_rows(features: FloatArray) -> FloatArray:
@@ -106,48 +130,61 @@ def _unit_rows(features: FloatArray) -> FloatArray:
 
 
 def _linear_fit(config: LinearConfig, *, seed: int) -> Fit:
-    def fit(
-        train: FloatArray, labels: NDArray, patients: NDArray, test: FloatArray, where: str
-    ) -> tuple[FloatArray, dict[str, Any]]:
-        c = choose_c(train, labels, patients, config=config, seed=seed, where=where)
-        scores, converged = linear_scores(train, labels, test, c_grid=[c])
+    def fit(data: TrainingSet, test: FloatArray) -> tuple[FloatArray, dict[str, Any]]:
+        c = choose_c(data, config=config, seed=seed)
+        scores, converged = linear_scores(
+            data.features, data.labels, test, num_classes=len(data.classes), c_grid=[c]
+        )
         at_edge = c in (config.c_grid[0], config.c_grid[-1]) and len(config.c_grid) > 1
         return scores[0], {"c": c, "c_at_grid_edge": at_edge, "converged": converged}
 
     return fit
 
 
-def choose_c(
-    train: FloatArray,
-    labels: NDArray,
-    patients: NDArray,
-    *,
-    config: LinearConfig,
-    seed: int,
-    where: str,
-) -> float:
-    """Return the C with the best mean AUROC over inner patient-grouped folds; ties: the smallest.
+def choose_c(data: TrainingSet, *, config: LinearConfig, seed: int) -> float:
+    """Return the C with the best AUROC on the validation set; ties: the smallest.
+
+    Without a validation set it is the mean AUROC over inner patient-grouped folds. Of more than two
+    classes, AUROC is the mean of each class against the rest.
 
     Raises:
         EvaluateError: There are too few patients for the inner folds.
     """
     if len(config.c_grid) == 1:
         return config.c_grid[0]
+    train, labels, num_classes = data.features, data.labels, len(data.classes)
+    if data.validation is not None:
+        features, truth = data.validation
+        scores, _ = linear_scores(
+            train, labels, features, num_classes=num_classes, c_grid=config.c_grid
+        )
+        quality = np.array([auroc_of_classes(truth, rows) for rows in scores])
+        return config.c_grid[int(np.argmax(quality.round(12)))]
     inner = split_folds(
-        labels, patients, num_folds=config.inner_folds, seed=seed, where=f"{where}, inner folds"
+        labels,
+        data.patients,
+        classes=data.classes,
+        num_folds=config.inner_folds,
+        seed=seed,
+        where=f"{data.where}, inner folds",
     )
     quality = np.zeros(len(config.c_grid))
     for fold in range(config.inner_folds):
         test = inner == fold
-        scores, _ = linear_scores(train[~test], labels[~test], train[test], c_grid=config.c_grid)
-        quality += [auroc(labels[test], row) for row in scores]
+        scores, _ = linear_scores(
+            train[~test], labels[~test], train[test], num_classes=num_classes, c_grid=config.c_grid
+        )
+        quality += [auroc_of_classes(labels[test], rows) for rows in scores]
     return config.c_grid[int(np.argmax(quality.round(12)))]
 
 
 def linear_scores(
-    train: FloatArray, labels: NDArray, test: FloatArray, *, c_grid: Any
+    train: FloatArray, labels: NDArray, test: FloatArray, *, num_classes: int, c_grid: Any
 ) -> tuple[FloatArray, bool]:
-    """Return probabilities of the positive class under logistic regressions of several strengths.
+    """Return probabilities of the classes under logistic regressions of several strengths.
+
+    Of more than two classes it is the multinomial model. A class without a training image has
+    probability 0.
 
     Features are standardized by the training images' mean and standard deviation, and both sides
     rotated onto the span of the training images: the L2-penalized optimum lies in it, so this
@@ -155,12 +192,13 @@ def linear_scores(
 
     Args:
         train: [N, D] features.
-        labels: [N] 1 = positive, 0 = negative; both occur.
+        labels: [N] class, 0 .. C-1; at least two occur.
         test: [M, D] features.
-        c_grid: [C] inverse regularization strengths.
+        num_classes: C.
+        c_grid: [G] inverse regularization strengths.
 
     Returns:
-        [C, M] probabilities, and whether every fit converged.
+        [G, M, C] probabilities, and whether every fit converged.
     """
     mean, std = train.mean(axis=0), train.std(axis=0)
     scale = np.where(std > 1e-12 * np.maximum(np.abs(mean), 1e-30), std, np.inf)
@@ -169,8 +207,9 @@ def linear_scores(
         _, _, directions = np.linalg.svd(train, full_matrices=False)
         train, test = train @ directions.T, test @ directions.T
     # Newton's method needs a dozen steps however correlated the features are; L-BFGS needed
-    # thousands on texture statistics. Its steps are cubic in the width.
-    solver = "newton-cholesky" if train.shape[1] <= _NEWTON_MAX_WIDTH else "lbfgs"
+    # thousands on texture statistics. Its steps are cubic in the number of coefficients.
+    num_coefficients = train.shape[1] * (num_classes if num_classes > 2 else 1)
+    solver = "newton-cholesky" if num_coefficients <= _NEWTON_MAX_WIDTH else "lbfgs"
     scores, converged = [], True
     for c in c_grid:
         model = LogisticRegression(C=c, tol=_TOLERANCE, max_iter=_MAX_ITERATIONS, solver=solver)
@@ -178,5 +217,7 @@ def linear_scores(
             warnings.simplefilter("ignore", ConvergenceWarning)  # reported as a fact of the fit
             model.fit(train, labels)
         converged &= bool((model.n_iter_ < _MAX_ITERATIONS).all())
-        scores.append(model.predict_proba(test)[:, 1])
+        found = np.zeros((len(test), num_classes))
+        found[:, model.classes_] = model.predict_proba(test)
+        scores.append(_with_first_class(found[:, 1:]))
     return np.array(scores), converged

@@ -10,6 +10,7 @@ from retfm_dist.errors import EvaluateError
 CACHE_NAME = "features"
 """Folder of the feature cache; see `encode.cache`."""
 _RESULTS = (
+    "checklists",
     "config.yaml",
     "environment.json",
     "metrics.json",
@@ -20,6 +21,7 @@ _RESULTS = (
     "report.html",
     "report.md",
     "samples.json",
+    "tables",
 )
 
 

@@ -10,6 +10,8 @@
         predictions/       source of truth, see `predictions`
         pictures/          example photographs, only when asked for
         metrics.json       every number, computed from predictions/
+        tables/            every table of the report as CSV and LaTeX
+        checklists/        reporting checklists, each item marked automatic, partial or human
         report.md report.html
 
 `run_evaluation` writes all of it. metrics.json and the reports are computed from predictions/
@@ -23,9 +25,9 @@ from typing import Any
 from retfm_dist.cohort.salt import make_salt
 from retfm_dist.durable import write_json
 from retfm_dist.evaluate.config import EvaluateConfig
-from retfm_dist.evaluate.describe import describe_evaluation, describe_samples
+from retfm_dist.evaluate.describe import describe_evaluation, describe_task
 from retfm_dist.evaluate.encode.models import build_models
-from retfm_dist.evaluate.overlap import find_overlap, looks_model
+from retfm_dist.evaluate.overlap import find_overlap
 from retfm_dist.evaluate.predict import predict_task
 from retfm_dist.evaluate.predictions import write_predictions
 from retfm_dist.evaluate.prepare import prepare_tasks
@@ -56,14 +58,10 @@ def run_evaluation(config: EvaluateConfig) -> Path:
     salt = make_salt(config.salt) if config.salt else None
     key = salt or secrets.token_bytes(32)  # a key that is thrown away makes no comparable pseudonym
     check_is_evaluation(config.out)
-    # Copies of pre-training images are found by how they look, where a model says what it saw.
-    has_memberships = any(model.membership is not None for model in models)
-    encoders = [*models, looks_model()] if has_memberships else models
-    tasks = prepare_tasks(selected, encoders, config)
+    tasks = prepare_tasks(selected, models, config)
     protocols = build_protocols(config)
     with new_results(config.out) as new_dir:
-        samples = [task.samples for task in tasks]
-        describe_evaluation(new_dir, config, models=models, samples=samples)
+        describe_evaluation(new_dir, config, models=models, tasks=tasks)
         overlaps = []
         for task in tasks:
             found = {model.id: find_overlap(task, model, salt=salt) for model in models}
@@ -74,7 +72,7 @@ def run_evaluation(config: EvaluateConfig) -> Path:
                 write_predictions(new_dir, predictions)
         write_json(new_dir / "overlap.json", overlaps)
         if config.report.pictures:
-            write_examples(new_dir, config, samples)
+            write_examples(new_dir, config, [task.samples for task in tasks])
         render(new_dir)
     return config.out / "report.html"
 
@@ -90,6 +88,6 @@ def validate(config: EvaluateConfig) -> dict[str, Any]:
     """
     tasks = prepare_tasks(read_tasks(config), [], config)
     return {
-        "tasks": [describe_samples(task.samples) for task in tasks],
+        "tasks": [describe_task(task) for task in tasks],
         "models": [model.describe() for model in build_models(config)],
     }

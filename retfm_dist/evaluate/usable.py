@@ -33,7 +33,11 @@ def list_photographs(tasks: Sequence[TaskSamples], table: TableConfig) -> list[P
     records = {record.row: record for samples in tasks for record in samples.records}
     paths = {row: _locate(records[row], table) for row in sorted(records)}
     return [
-        Photograph(row, path or table.images / records[row].image_path, f"{table.path}, row {row}")
+        Photograph(
+            row,
+            path or table.images_dir / records[row].image_path,
+            f"{table.path}, row {row}",
+        )
         for row, path in paths.items()
     ]
 
@@ -41,7 +45,7 @@ def list_photographs(tasks: Sequence[TaskSamples], table: TableConfig) -> list[P
 def _locate(record: ImageRecord, table: TableConfig) -> Path | None:
     """Return the regular file of an image, found as `shard build` finds it, or None."""
     try:
-        path = find_source(table.images, record.image_path, is_confined=False)
+        path = find_source(table.images_dir, record.image_path, is_confined=False)
     except ImageError:
         return None
     return path if path.is_file() else None

@@ -14,7 +14,7 @@ from pathlib import Path, PureWindowsPath
 from retfm_dist.errors import ImageError
 
 MAX_SOURCE_BYTES = 1 << 29
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 
 
 def find_source(root: Path, name: str, *, is_confined: bool = True) -> Path:
@@ -132,7 +132,7 @@ def _what_is_there(path: Path) -> str:
     folded = _fold(path.name)
     if folded in names:
         return "; there is one whose name differs in letter case"
-    images = [Path(name) for name in names if Path(name).suffix in _SUFFIXES]
+    images = [Path(name) for name in names if Path(name).suffix in IMAGE_SUFFIXES]
     stems = {image.stem: image.suffix for image in images}
     if folded in stems:
         return f"; there is one with the suffix {stems[folded]}"

@@ -47,6 +47,20 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(weighted_auroc(labels, scores, np.ones((1, np.size(labels))))[0])
 
 
+def auroc_of_classes(labels: ArrayLike, probabilities: ArrayLike) -> float:
+    """Return the AUROC of the second of two classes; of more, the mean of each against the rest.
+
+    Classes that do not occur, or alone do, are left out of the mean.
+
+    Args:
+        labels: [N] class, 0 .. C-1.
+        probabilities: [N, C].
+    """
+    labels, scores = np.asarray(labels), np.asarray(probabilities, np.float64)
+    classes = [1] if scores.shape[1] == 2 else np.unique(labels).tolist()
+    return float(np.mean([auroc(labels == k, scores[:, k]) for k in classes]))
+
+
 def rank_from_top(scores: ArrayLike) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return [N] the order of scores from the highest down, and where in it each tie ends."""
     values = np.asarray(scores, np.float64)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from retfm_dist.cohort.looks import MAX_DISTANCE
 from retfm_dist.cohort.membership import (
-    MAX_DISTANCE,
     make_membership,
     read_membership,
     write_membership,

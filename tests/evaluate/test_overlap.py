@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from retfm_dist.cohort.membership import make_membership, write_membership
 from retfm_dist.cohort.pseudonym import assign_pseudonyms, make_salt_id
@@ -13,7 +12,7 @@ from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.evaluate.run import run_evaluation
 from retfm_dist.image.encode import difference_hash
 from retfm_dist.image.square import read_square
-from tests.fakes.evaluation import checked, evaluation, read_table
+from tests.fakes.evaluation import checked, draw_clouds, evaluation, read_table
 
 MODELS = [
     {"kind": "export", "id": "tiny", "path": "export"},
@@ -36,17 +35,6 @@ def pretrain_on(root, salt_path, *, files=(), looks=(), patients=()):
             hashes=[difference_hash(picture) for picture in pictures],
         ),
     )
-
-
-def draw_clouds():
-    """A disc with large light and dark areas, as a photograph has and a flat disc has not."""
-    rng = np.random.default_rng(0)
-    clouds = Image.fromarray(rng.integers(60, 200, (7, 7)).astype(np.uint8))
-    level = np.asarray(clouds.resize((500, 500), Image.Resampling.BICUBIC), float)
-    y, x = np.mgrid[:500, :500]
-    inside = (y - 249.5) ** 2 + (x - 249.5) ** 2 < 240**2
-    pixels = level[:, :, None] * np.array([1.0, 0.6, 0.35]) * inside[:, :, None]
-    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 def evaluate(root, salt_path):
@@ -83,7 +71,7 @@ def test_the_same_file_a_copy_and_the_other_eye_are_found(copied, tmp_path):
     assert 'class="warning">tiny was pre-trained on images of' in page
     assert "(1 the same file, " in page
     metrics = json.loads((copied / "out" / "metrics.json").read_text())
-    unseen = metrics["results"][0]["auroc_unseen"]
+    unseen = metrics["results"][0]["primary_unseen"]
     assert unseen["n_images"] == sum(kind is None for kind in found)
 
 

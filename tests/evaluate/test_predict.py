@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from retfm_dist.errors import EvaluateError
+from retfm_dist.evaluate.encode.features import EncodedImages
 from retfm_dist.evaluate.predictions import predictions_path
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.evaluate.run import run_evaluation
@@ -41,9 +42,13 @@ def test_pseudonyms_are_drawn_anew_unless_a_salt_is_kept(copied):
 
 
 def test_features_that_are_not_finite_are_an_error(copied, monkeypatch):
+    real = EncodedImages.matrix
     monkeypatch.setattr(
-        "retfm_dist.evaluate.encode.features.EncodedImages.matrix",
-        lambda *_: np.full((56, 2), np.nan),
+        EncodedImages,
+        "matrix",
+        lambda self, model, digests: (
+            real(self, model, digests) + (np.nan if model == "tiny" else 0)
+        ),
     )
     with pytest.raises(EvaluateError, match="model tiny, task bright: features are not finite"):
         run_evaluation(checked(evaluation(copied)))

@@ -106,7 +106,7 @@ def test_validation_counts_without_computing_features(copied, monkeypatch):
 @pytest.fixture
 def config_path(copied):
     path = copied / "eval.yaml"
-    path.write_text(to_yaml(checked(evaluation(copied, out="elsewhere"))))
+    path.write_text(to_yaml(checked(evaluation(copied, out=str(copied / "elsewhere")))))
     return path
 
 

@@ -38,7 +38,7 @@ def test_one_class_is_an_error_that_shows_the_values(archive):
     label = {"column": "grade", "positive": [4], "negative": [0]}
     with pytest.raises(
         EvaluateError,
-        match=r"task x: both classes are needed; got 0 positive and 2 negative images; compare .*column grade.*\[4\]",
+        match=r"task x: images of every class are needed; got 2 negative, 0 positive images; compare .*column grade.*positive \[4\]",
     ):
         one_task(archive, label=label)
 
@@ -53,7 +53,7 @@ def test_a_missing_label_column_is_an_error(archive):
 
 def test_a_missing_standard_column_has_no_labels(archive):
     with pytest.raises(
-        EvaluateError, match="both classes are needed; got 0 positive and 0 negative"
+        EvaluateError, match="images of every class are needed; got 0 negative, 0 positive"
     ):
         one_task(archive, label={"column": "sex", "positive": ["male"], "negative": ["female"]})
 
@@ -129,5 +129,64 @@ def test_a_value_that_the_column_cannot_hold_is_refused(archive):
 
 
 def test_two_spellings_of_one_value_are_not_two_classes(archive):
-    with pytest.raises(EvaluateError, match="name the same value; got \\['right'\\]"):
+    with pytest.raises(EvaluateError, match="two classes name the same value; got \\['right'\\]"):
         one_task(archive, label={"column": "eye", "positive": ["OD"], "negative": ["right"]})
+
+
+THREE = {
+    "column": "grade",
+    "classes": [{"name": "none", "values": [0]}, {"name": "mild", "values": [1]},
+                {"name": "worse", "values": [2, 3]}],
+}  # fmt: skip
+
+
+def test_classes_are_numbered_in_the_order_of_the_config(archive):
+    samples = one_task(archive, label=THREE)
+    assert samples.classes == ("none", "mild", "worse")
+    assert samples.labels.tolist() == [0, 2, 1, 0]
+    assert flow(samples)[-1] == ("grade is of no class", 1)
+
+
+def split_table(tmp_path, splits, patients=None):
+    lines = ["image_path,patient_id,grade,part"]
+    patients = patients or range(len(splits))
+    lines += [
+        f"{i}.png,P{p},{i % 2},{s}" for i, (s, p) in enumerate(zip(splits, patients, strict=True))
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
+    return {
+        "filter": None,
+        "label": {"column": "grade", "positive": [1], "negative": [0]},
+        "split": {"column": "part"},
+    }
+
+
+def test_a_split_column_says_which_images_are_predicted(tmp_path):
+    names = ["train", "training", "train", "train", "val", "valid", "test", "testing", "other"]
+    samples = one_task(tmp_path, **split_table(tmp_path, [*names, ""]))
+    assert samples.splits.tolist() == ["train"] * 4 + ["val"] * 2 + ["test"] * 2
+    assert flow(samples)[-1][0] == "part is no set of the task"
+    kept = [samples.splits[row] for row in samples.predicted()]
+    assert kept == ["val", "val", "test", "test"]
+
+
+def test_a_patient_in_two_sets_is_an_error(tmp_path):
+    splits = ["train", "train", "test", "test"]
+    with pytest.raises(
+        EvaluateError,
+        match="task x, column part: a patient in two sets; got row 2 in train, row 4 in test",
+    ):
+        one_task(tmp_path, **split_table(tmp_path, splits, patients=[0, 1, 2, 1]))
+
+
+@pytest.mark.parametrize(
+    ("splits", "place"),
+    [
+        (["train", "test", "train", "test", "test"], "train set: images of every class"),
+        (["train", "train", "test", "val", "test"], "val set: images of every class"),
+        (["train", "train", "test", "train", "test"], "test set: images of every class"),
+    ],
+)
+def test_a_set_of_one_class_is_an_error(tmp_path, splits, place):
+    with pytest.raises(EvaluateError, match=place):
+        one_task(tmp_path, **split_table(tmp_path, splits))

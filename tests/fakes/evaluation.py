@@ -34,6 +34,17 @@ def draw_disc(rng: np.random.Generator, *, bright: bool) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
+def draw_clouds(seed: int = 0) -> Image.Image:
+    """A disc with large light and dark areas, as a photograph has and a flat disc has not."""
+    rng = np.random.default_rng(seed)
+    clouds = Image.fromarray(rng.integers(60, 200, (7, 7)).astype(np.uint8))
+    level = np.asarray(clouds.resize((500, 500), Image.Resampling.BICUBIC), float)
+    y, x = np.mgrid[:500, :500]
+    inside = (y - 249.5) ** 2 + (x - 249.5) ** 2 < 240**2
+    pixels = level[:, :, None] * np.array([1.0, 0.6, 0.35]) * inside[:, :, None]
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
 def write_archive(root: Path, *, num_patients: int = 28, seed: int = 0) -> Path:
     """Write images/ and table.csv: two eyes per patient, half the patients bright."""
     rng = np.random.default_rng(seed)

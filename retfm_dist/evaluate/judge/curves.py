@@ -1,6 +1,6 @@
 """Curves of binary predictions: ROC with its band, precision-recall, reliability, net benefit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,18 @@ class Reliability:
     predicted: FloatArray
     observed: FloatArray
     counts: NDArray
+
+
+def against_rest(predictions: Predictions, label: int) -> Predictions:
+    """Return the binary predictions of one class against all others; of the second of two: all."""
+    if predictions.num_classes == 2 and label == 1:
+        return predictions
+    share = predictions.probabilities[:, :, label]
+    return replace(
+        predictions,
+        labels=(predictions.labels == label).astype(np.int64),
+        probabilities=np.stack([1 - share, share], axis=-1),
+    )
 
 
 def trace_roc(

@@ -51,8 +51,8 @@ class Table:
     def markdown(self) -> str:
         """Return the table in Markdown, with its title and note."""
         lines = [f"## {markdown_text(self.title)}", ""]
-        lines += [_markdown_row(self.headings), "|" + "---|" * len(self.headings)]
-        lines += [_markdown_row(row) for row in self.rows]
+        lines += [markdown_row(self.headings), "|" + "---|" * len(self.headings)]
+        lines += [markdown_row(row) for row in self.rows]
         return "\n".join([*lines, *(["", markdown_text(self.note)] if self.note else []), ""])
 
 
@@ -62,7 +62,8 @@ def markdown_text(text: object) -> str:
     return " ".join(escaped.split())
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
+def markdown_row(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table."""
     return "| " + " | ".join(markdown_text(cell) for cell in cells) + " |"
 
 

@@ -1,7 +1,7 @@
 """Every number of the report, computed from predictions/ alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,13 @@ from retfm_dist.evaluate.judge.measure import (
     score,
     scored_json,
 )
+from retfm_dist.evaluate.judge.splits import separate
 from retfm_dist.evaluate.overlap import OVERLAP
 from retfm_dist.evaluate.predictions import Predictions, predictions_path
 from retfm_dist.evaluate.predictions_file import read_predictions
-from retfm_dist.statistics.auroc import auroc
+from retfm_dist.statistics.auroc import auroc_of_classes
 from retfm_dist.statistics.multiplicity import holm
 from retfm_dist.statistics.paired import Verdict, adjusted_verdict
-
-PRIMARY = "auroc"
 
 
 @dataclass(frozen=True)
@@ -33,18 +32,22 @@ class Result:
     """One model on one task under one protocol.
 
     Attributes:
-        predictions: Its predictions.
+        predictions: Its predictions of the images it is judged on.
+        primary: Name of the metric that models are compared by.
         scored: Metrics of the images, by name.
         by_patient: Metrics of patients, by name; empty where all patients are of one class.
         pooled: AUROC over all images, folds pooled, mean over repeats.
-        unseen: AUROC of the images that no model was pre-trained on, nor on their patients; None
-            where that is all of them, or too few to tell.
+        thresholds: Operating points by name, chosen on validation images.
+        unseen: Primary metric of the images that no model was pre-trained on, nor on their
+            patients; None where that is all of them, or too few to tell.
     """
 
     predictions: Predictions
+    primary: str
     scored: dict[str, Scored]
     by_patient: dict[str, Scored]
     pooled: float
+    thresholds: dict[str, float] = field(default_factory=dict)
     unseen: Scored | None = None
 
     @property
@@ -96,7 +99,9 @@ def compute_results(
             for protocol in protocols:
                 names = {"model": model.id, "task": task.id, "protocol": protocol}
                 predictions = read_predictions(predictions_path(out_dir, **names), expected=names)
-                results.append(_score(predictions, alpha=config.bootstrap.alpha))
+                results.append(
+                    _score(predictions, task.label.primary, alpha=config.bootstrap.alpha)
+                )
     return _add_unseen(results, alpha=config.bootstrap.alpha)
 
 
@@ -114,20 +119,24 @@ def _add_unseen(results: Sequence[Result], *, alpha: float) -> list[Result]:
         mask = seen.get(result.predictions.task)
         unseen = None
         if mask is not None and mask.any() and len(np.unique(result.predictions.labels[~mask])) > 1:
-            unseen = score(keep_images(result.predictions, ~mask), alpha=alpha)[PRIMARY]
+            unseen = score(keep_images(result.predictions, ~mask), alpha=alpha)[result.primary]
         added.append(replace(result, unseen=unseen))
     return added
 
 
-def _score(predictions: Predictions, *, alpha: float) -> Result:
-    patients = aggregate(predictions, "patient")
+def _score(predictions: Predictions, primary: str, *, alpha: float) -> Result:
+    judged = separate(predictions)
+    item = judged.predictions
+    patients = aggregate(item, "patient")
     assert patients is not None
     has_classes = len(np.unique(patients.labels)) > 1
     return Result(
-        predictions,
-        score(predictions, alpha=alpha),
+        item,
+        primary,
+        score(item, alpha=alpha, thresholds=judged.thresholds),
         score(patients, alpha=alpha) if has_classes else {},
-        float(np.mean([auroc(predictions.labels, p[:, 1]) for p in predictions.probabilities])),
+        float(np.mean([auroc_of_classes(item.labels, rows) for rows in item.probabilities])),
+        judged.thresholds,
     )
 
 
@@ -135,7 +144,7 @@ def compare_with_first(results: Sequence[Result], config: EvaluateConfig) -> lis
     """Compare the first model with every other one on every task under every protocol."""
     first = config.models[0].id
     found = {result.key: result for result in results}
-    pairs = []
+    pairs: list[tuple[str, str, str, Comparison]] = []
     for result in results:
         model, task, protocol = result.key
         if model == first:
@@ -146,7 +155,7 @@ def compare_with_first(results: Sequence[Result], config: EvaluateConfig) -> lis
             margin=config.margin,
             alpha=config.bootstrap.alpha,
         )
-        pairs.append((model, task, protocol, compared[PRIMARY]))
+        pairs.append((model, task, protocol, compared[result.primary]))
     tested = [pair[3].test.p for pair in pairs]
     known = np.array([p for p in tested if p is not None])
     adjusted = iter(holm(known).tolist())
@@ -167,16 +176,18 @@ def compare_with_first(results: Sequence[Result], config: EvaluateConfig) -> lis
 def metrics_json(results: Sequence[Result], pairs: Sequence[PairResult]) -> dict[str, Any]:
     """Return the content of metrics.json."""
     return {
-        "schema": "retfm-metrics/2",
+        "schema": "retfm-metrics/3",
         "results": [
             {
                 "model": result.predictions.model,
                 "task": result.predictions.task,
                 "protocol": result.predictions.protocol,
+                "primary": result.primary,
+                "thresholds": result.thresholds,
                 "metrics": scored_json(result.scored, result.predictions),
                 "by_patient": scored_json(result.by_patient, result.predictions),
                 "auroc_pooled": rounded(result.pooled),
-                "auroc_unseen": None
+                "primary_unseen": None
                 if result.unseen is None
                 else {
                     "value": rounded(result.unseen.value),

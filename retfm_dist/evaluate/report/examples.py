@@ -2,19 +2,21 @@
 
     pictures/TASK/UID.jpg
 
-For each task, under the first model's last protocol: of the positive and of the negative images,
-those with the highest and those with the lowest scores.
+For each task, under the first model's last protocol: of the images of the last class and of those
+of the first, those with the highest and those with the lowest probability of the last.
 """
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from retfm_dist.durable import open_atomic
-from retfm_dist.evaluate.config import EvaluateConfig
+from retfm_dist.evaluate.config import EvaluateConfig, TaskConfig
 from retfm_dist.evaluate.encode.photographs import prepare_squares, read_file
 from retfm_dist.evaluate.predictions import Predictions, predictions_path
 from retfm_dist.evaluate.predictions_file import read_predictions
@@ -48,10 +50,12 @@ def choose_examples(predictions: Predictions) -> list[Example]:
     The two ends never share an image.
     """
     chosen = []
-    for label, right, wrong in ((1, *GROUPS[:2]), (0, *GROUPS[2:])):
+    last = predictions.num_classes - 1
+    for label, right, wrong in ((last, *GROUPS[:2]), (0, *GROUPS[2:])):
         rows = np.flatnonzero(predictions.labels == label)
         # Most surely right first.
-        ranked = rows[np.argsort((1 - 2 * label) * predictions.scores[rows], kind="stable")]
+        sign = -1 if label else 1
+        ranked = rows[np.argsort(sign * predictions.scores[rows], kind="stable")]
         count = min(PER_GROUP, len(ranked) // 2)
         chosen += [Example(int(row), right) for row in ranked[:count]]
         chosen += [Example(int(row), wrong) for row in ranked[::-1][:count]]
@@ -78,8 +82,8 @@ def write_examples(out_dir: Path, config: EvaluateConfig, tasks: Sequence[TaskSa
             predictions_path(out_dir, model=model, task=task, protocol=protocol.id)
         )
         for example in choose_examples(predictions):
-            record = samples.records[example.index]
-            path, where = table.images / record.image_path, f"{table.path}, row {record.row}"
+            record = samples.records[samples.predicted()[example.index]]
+            path, where = table.images_dir / record.image_path, f"{table.path}, row {record.row}"
             pixels = prepare_squares(read_file(path, where=where), [_SIDE_PX])[_SIDE_PX]
             picture = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
             uid = str(predictions.uids[example.index])
@@ -90,3 +94,37 @@ def write_examples(out_dir: Path, config: EvaluateConfig, tasks: Sequence[TaskSa
 def picture_path(out_dir: Path, task: str, uid: str) -> Path:
     """Return where the example photograph of an image lies."""
     return out_dir / "pictures" / task / f"{uid}.jpg"
+
+
+def show_examples(out_dir: Path, config: EvaluateConfig, task: TaskConfig) -> list[dict[str, Any]]:
+    """Return the example photographs by group, as data addresses; empty unless asked for."""
+    if not config.report.pictures:
+        return []
+    model, protocol = examples_source(config)
+    predictions = read_predictions(
+        predictions_path(out_dir, model=model, task=task.id, protocol=protocol.id)
+    )
+    groups: dict[str, list[dict[str, str]]] = {name: [] for name in GROUPS}
+    for example in choose_examples(predictions):
+        uid = str(predictions.uids[example.index])
+        path = picture_path(out_dir, task.id, uid)
+        if path.is_file():
+            data = base64.b64encode(path.read_bytes()).decode("ascii")
+            score = f"{predictions.scores[example.index]:.2f}"
+            groups[example.group].append(
+                {"uid": uid, "score": score, "src": f"data:image/jpeg;base64,{data}"}
+            )
+    first, *_, last = (name.capitalize() for name in task.label.values)
+    titles: dict[str, str] = dict(
+        zip(
+            GROUPS,
+            (
+                f"{last}, scored highest",
+                f"{last}, scored lowest",
+                f"{first}, scored lowest",
+                f"{first}, scored highest",
+            ),
+            strict=True,
+        )
+    )
+    return [{"title": titles[name], "items": items} for name, items in groups.items() if items]

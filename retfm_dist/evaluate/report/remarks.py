@@ -15,14 +15,16 @@ _JUMP = 100.0
 
 def remarks_of(result: Result) -> list[str]:
     """Return the remarks on one result, most serious first."""
-    scored = result.scored["auroc"]
+    scored, area = result.scored[result.primary], result.scored["auroc"]
     remarks = [scored.interval.note] if scored.interval.note else []
-    if scored.interval.high is not None and scored.interval.high < 0.5:
-        remarks.append("the whole interval lies below 0.5: is the label the wrong way round?")
+    if area.interval.high is not None and area.interval.high < 0.5:
+        remarks.append(
+            "the whole interval of the AUROC lies below 0.5: is the label the wrong way round?"
+        )
     rarest = _rarest(result)
     if rarest < _FEW_PATIENTS:
         remarks.append(f"few patients: {rarest} of the rarer class")
-    if abs(result.pooled - scored.value) > _POOLED_GAP:
+    if abs(result.pooled - area.value) > _POOLED_GAP:
         remarks.append(
             f"pooled over folds the AUROC is {result.pooled:.2f}: the fits are not on one scale"
         )
@@ -31,7 +33,9 @@ def remarks_of(result: Result) -> list[str]:
 
 def _rarest(result: Result) -> int:
     item = result.predictions
-    return min(len(np.unique(item.subject_ids[item.labels == label])) for label in (0, 1))
+    return min(
+        len(np.unique(item.subject_ids[item.labels == label])) for label in np.unique(item.labels)
+    )
 
 
 def _fit_remarks(fits: Sequence[Mapping[str, object]]) -> list[str]:

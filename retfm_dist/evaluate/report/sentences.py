@@ -1,17 +1,25 @@
 """The result in sentences that say no more than the tests support."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.judge.compare import claim_of
+from retfm_dist.evaluate.judge.measure import TITLES
 from retfm_dist.evaluate.report.compute import PairResult
+
+_MOST_SENTENCES = 4
+_DECISIVE = ("superior", "equivalent", "inferior")
+VERDICTS = (*_DECISIVE, "inconclusive", "insufficient")
 
 
 def summarize(
     pairs: Sequence[PairResult], config: EvaluateConfig, titles: Mapping[str, str]
 ) -> list[str]:
-    """Return one sentence for each comparison with the first model.
+    """Return the results of the comparisons with the first model, each verdict that is one in full.
+
+    Where there are many, those that show nothing are counted and left to the table.
 
     Args:
         pairs: Comparisons.
@@ -19,7 +27,14 @@ def summarize(
         titles: Of the protocols, by id.
     """
     tasks = {task.id: task.title for task in config.tasks}
-    return [_sentence(pair, tasks, titles, margin=config.margin) for pair in pairs]
+    shown = pairs
+    counted = []
+    if len(pairs) > _MOST_SENTENCES:
+        shown = [pair for pair in pairs if pair.verdict in _DECISIVE]
+        counts = Counter(pair.verdict for pair in pairs)
+        listed = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
+        counted = [f"{pairs[0].model_a} in {len(pairs)} comparisons: {listed}."]
+    return counted + [_sentence(pair, tasks, titles, margin=config.margin) for pair in shown]
 
 
 def _sentence(
@@ -30,10 +45,38 @@ def _sentence(
     numbers = ""
     if interval.low is not None and interval.high is not None:
         numbers = (
-            f" (difference of AUROC {pair.comparison.test.value:+.3f}, "
+            f" (difference of {TITLES[pair.comparison.metric]} {pair.comparison.test.value:+.3f}, "
             f"{interval.low:+.3f} to {interval.high:+.3f})"
         )
     return f"{tasks[pair.task]}, {titles[pair.protocol]}: {phrase}{numbers}."
+
+
+def copy_warnings(samples: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what a reader has to know about copies within the tasks and about their patients.
+
+    Args:
+        samples: Content of samples.json.
+    """
+    warnings = []
+    for task in samples:
+        title, alike = repr(task["title"]), task["alike"]
+        if alike["across_sets"]:
+            warnings.append(
+                f"{alike['across_sets']} validation or test images of {title} look like images of "
+                "the train set: results on them may be too good."
+            )
+        elif alike["across_patients"]:
+            warnings.append(
+                f"{alike['across_patients']} images of {title} look like an image of another "
+                "patient, as copies do. Their patients were kept in one fold together; are they "
+                "one patient under two numbers?"
+            )
+        if not task["patients_are_known"]:
+            warnings.append(
+                f"The patients of {title} are not known: each image counts as one, so that two "
+                "eyes of a person may be in two sets and the intervals are too short."
+            )
+    return warnings
 
 
 def overlap_warnings(facts: Sequence[Mapping[str, Any]], config: EvaluateConfig) -> list[str]:
@@ -44,7 +87,8 @@ def overlap_warnings(facts: Sequence[Mapping[str, Any]], config: EvaluateConfig)
         config: The evaluation.
     """
     titles = {task.id: task.title for task in config.tasks}
-    seen, unknown, notes = [], [], []
+    seen: dict[str, list[str]] = {}
+    unknown, notes = [], []
     for fact in facts:
         if fact["provenance"] == "unknown":
             unknown.append(str(fact["model"]))
@@ -56,13 +100,16 @@ def overlap_warnings(facts: Sequence[Mapping[str, Any]], config: EvaluateConfig)
             }
             parts = [f"{count} {what}" for what, count in counts.items() if count]
             if parts:
-                seen.append(
-                    f"{fact['model']} was pre-trained on images of {titles[fact['task']]!r} "
-                    f"({', '.join(parts)}): its results on them may be too good."
-                )
+                where = f"{titles[fact['task']]!r} ({', '.join(parts)})"
+                seen.setdefault(str(fact["model"]), []).append(where)
             if fact["patients"] != "compared":
                 notes.append(f"{fact['model']}: patients {fact['patients']}.")
     if unknown:
         names = ", ".join(dict.fromkeys(unknown))
         notes.append(f"What {names} was pre-trained on is unknown: these images may be among it.")
-    return [*seen, *dict.fromkeys(notes)]
+    warnings = [
+        f"{model} was pre-trained on images of {', '.join(places)}: its results on them may be too "
+        "good."
+        for model, places in seen.items()
+    ]
+    return [*warnings, *dict.fromkeys(notes)]

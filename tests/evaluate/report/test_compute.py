@@ -21,7 +21,7 @@ def test_every_other_model_is_compared_with_the_first(finished):
         assert pair.p_holm >= pair.comparison.test.p
         assert pair.verdict in {"superior", "equivalent", "inferior", "inconclusive"}
     stored = json.loads((finished / "out" / "metrics.json").read_text())
-    assert stored["schema"] == "retfm-metrics/2"
+    assert stored["schema"] == "retfm-metrics/3"
     assert [c["verdict"] for c in stored["comparisons"]] == [pair.verdict for pair in pairs]
 
 

@@ -10,7 +10,7 @@ from tests.fakes.predictions import predictions
 
 def result(item, pooled=None):
     scored = score(item, alpha=0.05)
-    return Result(item, scored, {}, scored["auroc"].value if pooled is None else pooled)
+    return Result(item, "auroc", scored, {}, scored["auroc"].value if pooled is None else pooled)
 
 
 def fits(*chosen, edge=False):
@@ -26,7 +26,7 @@ def test_what_a_reader_has_to_know_is_said():
     assert few[0].startswith("insufficient: 9 patients")
     assert "few patients: 9 of the rarer class" in few
     item = predictions(num_patients=120, effect=-1.0)
-    assert "the whole interval lies below 0.5" in remarks_of(result(item))[0]
+    assert "the whole interval of the AUROC lies below 0.5" in remarks_of(result(item))[0]
     item = predictions(num_patients=120)
     assert "pooled over folds the AUROC is 0.20" in remarks_of(result(item, pooled=0.2))[0]
     jumping = dataclasses.replace(item, fits=fits(0.1, 10.0))
