@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from urllib.parse import unquote
 
 from retfm_dist.durable import write_json
@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 _MAX_WAITING = 1000
 _CLOSE_TIMEOUT_S = 30.0
 _MAX_PARAM_CHARS = 500
+
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+"""How a run ended, in MLflow's words."""
 
 
 class Tracker(Protocol):
@@ -40,8 +44,8 @@ class Tracker(Protocol):
         """Record values after a step; steps must ascend."""
         ...
 
-    def close(self, *, finished: bool) -> None:
-        """Send what is left; mark the run finished, or failed if it was cut off."""
+    def close(self, status: Status) -> None:
+        """Send what is left, and mark how the run ended: KILLED was stopped and can go on."""
         ...
 
 
@@ -54,7 +58,7 @@ class NullTracker:
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         """Do nothing."""
 
-    def close(self, *, finished: bool) -> None:
+    def close(self, status: Status) -> None:
         """Do nothing."""
 
 
@@ -109,8 +113,8 @@ class _MlflowTracker:
     def log_metrics(self, metrics: Mapping[str, float], *, step: int) -> None:
         self._put("metrics", (dict(metrics), step))
 
-    def close(self, *, finished: bool) -> None:
-        self._put("close", finished)
+    def close(self, status: Status) -> None:
+        self._put("close", status)
         self._thread.join(timeout=_CLOSE_TIMEOUT_S)
         if self._thread.is_alive():
             logger.warning("MLflow has not taken everything in %.0f s", _CLOSE_TIMEOUT_S)
@@ -197,8 +201,7 @@ class _Session:
             case "metrics":
                 self._send_metrics(*content)
             case "close":
-                status = "FINISHED" if content else "FAILED"
-                self._client.set_terminated(self._run_id, status=status)
+                self._client.set_terminated(self._run_id, status=content)
 
     def _send_params(self, params: Mapping[str, object]) -> None:
         from mlflow.entities import Param

@@ -51,7 +51,7 @@ def test_restarts_are_one_continuous_run(tmp_path, opened, client, caplog):
     tracker.log_params({"model.depth": 2, "optimizer.betas": [0.9, 0.95]})
     for step in (10, 20, 30):
         tracker.log_metrics({"train/loss": 1 / step, "train/lr": 0.1}, step=step)
-    tracker.close(finished=False)
+    tracker.close("FAILED")
     first = run_id(tmp_path)
     assert client.get_run(first).info.status == "FAILED"
 
@@ -60,7 +60,7 @@ def test_restarts_are_one_continuous_run(tmp_path, opened, client, caplog):
     tracker.log_params({"model.depth": 2, "model.width": 8})
     for step in (30, 40):
         tracker.log_metrics({"train/loss": 1 / step, "train/lr": 0.1}, step=step)
-    tracker.close(finished=True)
+    tracker.close("FINISHED")
 
     assert run_id(tmp_path) == first
     run = client.get_run(first)
@@ -78,7 +78,7 @@ def test_a_run_that_the_server_does_not_know_begins_anew(tmp_path, opened, clien
     (tmp_path / "run" / "tracking.json").write_text('{"mlflow_run_id": "' + "0" * 32 + '"}')
     tracker = opened()
     tracker.log_metrics({"train/loss": 2.0}, step=5)
-    tracker.close(finished=True)
+    tracker.close("FINISHED")
     assert run_id(tmp_path) != "0" * 32
     assert steps_of(client, tmp_path) == [(5, 2.0)]
 
@@ -88,7 +88,7 @@ def test_a_server_that_fails_is_one_warning(tmp_path, opened, caplog):
         tracker = opened(uri="gopher://nowhere")
         for step in range(3):
             tracker.log_metrics({"train/loss": 1.0}, step=step)
-        tracker.close(finished=True)
+        tracker.close("FINISHED")
     warnings = [record for record in caplog.records if record.name == "retfm_dist.tracking"]
     assert len(warnings) == 1
     assert "no tracking, the run goes on without" in warnings[0].getMessage()
@@ -109,7 +109,7 @@ def test_a_server_that_hangs_delays_the_end_only_so_long(opened, caplog, monkeyp
     tracker = opened()
     for step in range(2000):  # more than are kept waiting
         tracker.log_metrics({"train/loss": 1.0}, step=step)
-    tracker.close(finished=True)
+    tracker.close("FINISHED")
     assert "MLflow has not taken everything" in caplog.text
     released.set()
 
@@ -118,7 +118,7 @@ def test_a_metric_that_is_refused_does_not_end_the_tracking(tmp_path, opened, cl
     tracker = opened()
     tracker.log_metrics({"no*such*name?": 1.0}, step=1)
     tracker.log_metrics({"train/loss": 1.0}, step=2)
-    tracker.close(finished=True)
+    tracker.close("FINISHED")
     assert "tracking has gaps" in caplog.text
     assert steps_of(client, tmp_path) == [(2, 1.0)]
 
@@ -127,7 +127,7 @@ def test_no_tracking_is_a_tracker_too():
     tracker = NullTracker()
     tracker.log_params({"a": 1})
     tracker.log_metrics({"a": 1.0}, step=1)
-    tracker.close(finished=True)
+    tracker.close("FINISHED")
 
 
 @pytest.mark.parametrize("name", ["a?b", "a%20b"])
@@ -135,7 +135,7 @@ def test_a_path_that_means_another_place_in_a_uri_is_refused(tmp_path, opened, c
     home = tmp_path / "homes" / name
     with pytest.raises(RetfmError, match="no path of a local MLflow database.*tracking.uri"):
         local_uri(home)
-    opened(home=home).close(finished=True)
+    opened(home=home).close("FINISHED")
     assert "no tracking, the run goes on without" in caplog.text
     assert [path.name for path in (tmp_path / "homes").iterdir()] == [name]
 
@@ -143,6 +143,6 @@ def test_a_path_that_means_another_place_in_a_uri_is_refused(tmp_path, opened, c
 @pytest.mark.parametrize("name", ["a b", "a#b", "a%b", "a;b", "a&b"])
 def test_other_special_characters_of_a_path_do_no_harm(tmp_path, opened, name):
     home = tmp_path / "homes" / name
-    opened(home=home).close(finished=True)
+    opened(home=home).close("FINISHED")
     assert (home / "mlflow.db").is_file()
     assert [path.name for path in (tmp_path / "homes").iterdir()] == [name]

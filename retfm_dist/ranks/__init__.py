@@ -1,6 +1,7 @@
 """Processes of a distributed run, whatever they compute.
 
 `world` says which rank this process is, `agreement` holds decisions that all ranks take together,
-`failure` reports one error once however many ranks it ends, and `orphans` ends workers whose
-launcher is gone. `world` and `orphans` import no torch.
+`failure` reports one error once however many ranks it ends, `stopping` takes signals and other
+requests to stop, and `orphans` notices when the launcher is gone. `world`, `stopping` and `orphans`
+import no torch.
 """

@@ -39,6 +39,20 @@ def first_rank_where(
     return None if lowest == nobody else lowest
 
 
+def highest(value: int, *, device: torch.device | str = "cpu") -> int:
+    """Return the highest of the values that the ranks give, the same on all.
+
+    Args:
+        value: This rank's.
+        device: Where the answer travels: the GPU for NCCL, the CPU for gloo.
+    """
+    if not has_group():
+        return value
+    found = torch.tensor(value, device=device)
+    torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX)
+    return int(found.item())
+
+
 def from_main(compute: Callable[[], Value], *, ranks: Ranks) -> Value:
     """Call `compute` on the main rank alone and give its result to all ranks.
 

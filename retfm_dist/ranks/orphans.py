@@ -1,4 +1,4 @@
-"""Workers exit when their launcher has died.
+"""Workers stop when their launcher has died.
 
 DeepSpeed's launcher is two processes, and neither death reaches the workers:
 
@@ -13,14 +13,12 @@ background. What an ancestor is, /proc tells; where there is none, nobody is wat
 import logging
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+from retfm_dist.ranks.stopping import StopReason, StopRequest
 
-ORPHANED_EXIT_CODE = 113
-"""Exit code of a worker that left because its launcher had gone."""
+logger = logging.getLogger(__name__)
 
 DEEPSPEED_LAUNCHER = "deepspeed.launcher.launch"
 """Module that DeepSpeed's launcher runs as."""
@@ -70,33 +68,33 @@ def lost_ancestor(ancestors: Ancestors) -> int | None:
     return None
 
 
-def leave_when_orphaned(leave: Callable[[int], None] = os._exit) -> None:
-    """Start a thread that ends this process within a second of its launcher's death.
+def stop_when_orphaned(stop: StopRequest) -> None:
+    """Start a thread that asks this process to stop within a second of its launcher's death.
 
-    Nothing is saved or flushed on the way: the last checkpoint stands. Call it before anything
+    Training saves and ends; before and after it, the process ends at once. Call it before anything
     slow, since a launcher that died earlier goes unnoticed.
 
     Args:
-        leave: Ends the process at once with the exit code given.
+        stop: What the thread asks.
     """
     ancestors = find_ancestors()
     if ancestors.launcher is None:
         return
 
     def watch() -> None:
-        stop = threading.Event()
-        while not stop.wait(_POLL_S):
+        never = threading.Event()
+        while not never.wait(_POLL_S):
             if (lost := lost_ancestor(ancestors)) is not None:
                 _say_goodbye(lost)
-                leave(ORPHANED_EXIT_CODE)
+                stop.ask(StopReason.LAUNCHER_GONE)
                 return
 
     threading.Thread(target=watch, name="orphan-watch", daemon=True).start()
 
 
 def _say_goodbye(lost: int) -> None:
-    """Log why the process leaves; do not wait for a log pipe that is no longer read."""
-    message = "the launcher, process %d, has exited; leaving"
+    """Log why the process stops; do not wait for a log pipe that is no longer read."""
+    message = "the launcher, process %d, has exited"
     teller = threading.Thread(target=logger.error, args=(message, lost), daemon=True)
     teller.start()
     teller.join(timeout=_POLL_S)

@@ -19,7 +19,7 @@ class Displays:
     """Shows a run while it goes; a context manager that every rank enters.
 
     The main rank's displays write; the others take part where all ranks compute together. Left
-    by an exception, the tracker marks the run as failed, else as finished.
+    by an exception, the tracker marks the run as failed, else as finished or stopped.
 
     Args:
         run: The run.
@@ -31,12 +31,15 @@ class Displays:
     _progress: Progress
     _interval: Interval
     _reconstructions: Reconstructions | None
+    is_finished: bool
+    """Whether the run has reached its end; set before the displays are left."""
 
     def __init__(self, run: Run, *, start_step: int, model: TrainableModel) -> None:
         """Keep the arguments; everything is opened on entry."""
         self._run = run
         self._start_step = start_step
         self._model = model
+        self.is_finished = False
         self._peak = bf16_peak(run.device_name) if run.config.engine.precision == "bf16" else None
 
     def __enter__(self) -> Self:
@@ -63,7 +66,10 @@ class Displays:
     ) -> None:
         """Close everything; the tracker is told whether the run ended well."""
         self._progress.close()
-        self._tracker.close(finished=error_type is None)
+        if error_type is not None:
+            self._tracker.close("FAILED")
+        else:
+            self._tracker.close("FINISHED" if self.is_finished else "KILLED")
 
     def show(self, step: int, loss: torch.Tensor) -> None:
         """Count a step, and write the line and the picture that are due after it.

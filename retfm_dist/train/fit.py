@@ -11,7 +11,8 @@ import torch
 from retfm_dist.config import PretrainConfig
 from retfm_dist.config.load import config_hash
 from retfm_dist.durable import write_json
-from retfm_dist.ranks.agreement import from_main
+from retfm_dist.ranks.agreement import from_main, highest
+from retfm_dist.ranks.stopping import StopReason, StopRequest
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import open_checkpoint, prune_checkpoints, write_checkpoint
 from retfm_dist.train.displays import Displays
@@ -22,7 +23,7 @@ from retfm_dist.train.interfaces import Loader, TrainableModel
 from retfm_dist.train.run import Run
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.schedule import plan_run
-from retfm_dist.train.start import describe_start, enter_run_dir
+from retfm_dist.train.start import Fresh, describe_start, enter_run_dir
 from retfm_dist.train.step import batch_inputs, train_step
 from retfm_dist.train.uid_log import log_uids
 from retfm_dist.versions import software_versions
@@ -37,8 +38,9 @@ def fit(
     build_loader: Callable[[], Loader],
     ranks: Ranks,
     device: torch.device,
-    resume: Path | None = None,
-) -> None:
+    resume: Path | Fresh | None = None,
+    stop: StopRequest | None = None,
+) -> bool:
     """Train a model for the configured duration, resuming from the run directory if possible.
 
     A run directory that holds a finished run is left as it is. All ranks call this function; the
@@ -50,7 +52,12 @@ def fit(
         build_loader: Opens the data path; called only when there is something left to train.
         ranks: Which rank this is.
         device: Where this rank computes.
-        resume: Checkpoint to continue from; None is the newest of the run directory.
+        resume: Checkpoint to continue from; "fresh" sets the directory's history aside and starts
+            at step 0; None is the newest of the run directory.
+        stop: Says whether this rank has been asked to stop; None is never.
+
+    Returns:
+        Whether the run is finished. If not, it was asked to stop and has saved its state.
 
     Raises:
         CheckpointError: There is something to continue, but it cannot be used.
@@ -61,7 +68,7 @@ def fit(
     with contextlib.ExitStack() as stack:
         start = stack.enter_context(enter_run_dir(run_dir, config, resume=resume, ranks=ranks))
         if start.is_finished:
-            return
+            return True
         loader = stack.enter_context(contextlib.closing(build_loader()))
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
         step, saved = 0, None
@@ -76,13 +83,21 @@ def fit(
         stack.callback(engine.close)
         run = Run(config, run_dir, plan, ranks, engine, loader)
         from_main(lambda: _describe_start(run, step), ranks=ranks)
-        with Displays(run, start_step=step, model=model) as displays:
-            _train(run, displays, start_step=step)
-        from_main(lambda: _mark_done(run), ranks=ranks)
+        stop = stop or StopRequest(ranks)
+        with Displays(run, start_step=step, model=model) as displays, stop.saving():
+            reached = _train(run, displays, start_step=step, stop=stop)
+            displays.is_finished = reached == plan.total_steps
+        if reached == plan.total_steps:
+            from_main(lambda: _mark_done(run), ranks=ranks)
+        return reached == plan.total_steps
 
 
-def _train(run: Run, displays: Displays, *, start_step: int) -> None:
-    """Train from `start_step` to the end; after each step log, then save, whatever is due."""
+def _train(run: Run, displays: Displays, *, start_step: int, stop: StopRequest) -> int:
+    """Train from `start_step` to the end; after each step log, then save, whatever is due.
+
+    Returns:
+        Completed steps: all, or less when a rank has been asked to stop. They are saved.
+    """
     grad_accum_steps = run.config.grad_accum_steps(run.ranks.world_size)
     with contextlib.closing(_inputs(run, start_step)) as inputs:
         for step in range(start_step, run.plan.total_steps):
@@ -95,8 +110,28 @@ def _train(run: Run, displays: Displays, *, start_step: int) -> None:
                 ranks=run.ranks,
             )
             displays.show(step + 1, loss)
-            if run.plan.is_due(step + 1, run.plan.checkpoint_every):
+            reason = _agree_to_stop(run, stop)
+            if reason or run.plan.is_due(step + 1, run.plan.checkpoint_every):
                 _save(run, step + 1)
+            if reason and step + 1 < run.plan.total_steps:
+                logger.info(
+                    "stopped by %s after step %d, which is saved; the same command continues",
+                    reason.words,
+                    step + 1,
+                )
+                return step + 1
+    return run.plan.total_steps
+
+
+def _agree_to_stop(run: Run, stop: StopRequest) -> StopReason:
+    """Return why the ranks stop after this step, the same on all; falsy if they do not."""
+    limit = run.config.run.time_limit_hours
+    if limit is not None and stop.seconds > 3600 * limit:
+        stop.ask(StopReason.TIME_LIMIT)
+    reason = StopReason(highest(stop.reason, device=run.engine.device))
+    if reason:
+        stop.hear()
+    return reason
 
 
 def _inputs(run: Run, start_step: int) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
@@ -130,6 +165,7 @@ def _save(run: Run, step: int) -> None:
     def write() -> None:
         directory = run.run_dir.checkpoint_dir(step)
         write_checkpoint(directory, weights=weights, moments=moments, state=state)
+        write_json(run.run_dir.saved_path, {"step": step})
         prune_checkpoints(run.run_dir.path, keep_last=run.config.checkpoint.keep_last)
 
     from_main(write, ranks=run.ranks)

@@ -41,6 +41,25 @@ def is_finished(run_dir: RunDir, config: PretrainConfig) -> bool:
     return True
 
 
+def set_history_aside(run_dir: RunDir) -> Path | None:
+    """Move all that a run directory holds into a folder of its own inside it, and return that.
+
+    Returns:
+        The folder, before_NNN; None where there was no history.
+    """
+    earlier = sorted(run_dir.path.glob("before_*"))
+    kept = {run_dir.lock_path, *earlier}
+    history = [path for path in run_dir.path.iterdir() if path not in kept]
+    if not history:
+        return None
+    number = int(earlier[-1].name.removeprefix("before_")) + 1 if earlier else 1
+    target = run_dir.path / f"before_{number:03d}"
+    target.mkdir()
+    for path in history:
+        path.rename(target / path.name)
+    return target
+
+
 def choose_checkpoint(
     run_dir: RunDir, config: PretrainConfig, *, explicit: Path | None
 ) -> Path | None:
@@ -49,9 +68,9 @@ def choose_checkpoint(
     1. The checkpoint asked for explicitly, if it is whole; it may be another run's. A run that
        has started from it already and has gone on continues instead, as under 2.
     2. The newest complete checkpoint of the run directory; damaged newer ones are set aside.
-    3. Nothing, if the run directory has no checkpoint: the caller initializes the model, from
-       `run.init_from` or at random. If it has some and all are damaged, that is an error: a run
-       never falls back to step 0 by itself.
+    3. Nothing, if the run directory never had a checkpoint: the caller initializes the model, from
+       `run.init_from` or at random. If it had some and all are damaged or gone, that is an error: a
+       run never falls back to step 0 by itself.
 
     Raises:
         CheckpointError: The checkpoint asked for, or all there are, cannot be used; the config
@@ -69,9 +88,27 @@ def choose_checkpoint(
             if newer.name > chosen.name:
                 set_aside(newer)
     else:
+        _check_never_saved(run_dir)
         return None
     check_experiment(config, read_state(chosen)["experiment"], where=chosen)
     return chosen
+
+
+def _check_never_saved(run_dir: RunDir) -> None:
+    """Refuse a directory without a checkpoint that had one before."""
+    if not run_dir.saved_path.exists():
+        return
+    try:
+        step = json.loads(run_dir.saved_path.read_text(encoding="utf-8"))["step"]
+    except (ValueError, KeyError, TypeError):
+        step = "unknown"
+    raise CheckpointError(
+        "the run had checkpoints, and none is left",
+        where=run_dir.path / "checkpoints",
+        got=f"a run that had been saved at step {step}",
+        expected="its newest checkpoint",
+        hint="put one back; or start anew with --fresh, which keeps the old files in before_NNN/",
+    )
 
 
 def _has_gone_on_from(run_dir: RunDir, explicit: Path) -> bool:

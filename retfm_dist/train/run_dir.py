@@ -9,6 +9,8 @@ RUN_DIR/
     tracking.json          which MLflow run this is
     reconstructions/       step_XXXXXXXX.png, patient data
     checkpoints/           step_XXXXXXXX/, see `checkpoint`
+    saved.json             step of the newest checkpoint that was ever written
+    before_NNN/            an earlier history that --fresh has set aside, in the same layout
     uids/                  rank_NNNN.jsonl, the samples of every step, only with data.log_uids
     origin.json            which checkpoint the run was started from with --resume
     DONE                   the run has finished; no exit code says so
@@ -63,6 +65,11 @@ class RunDir:
     def origin_path(self) -> Path:
         """Identity of the checkpoint that the run was explicitly started from."""
         return self.path / "origin.json"
+
+    @property
+    def saved_path(self) -> Path:
+        """Step of the newest checkpoint ever written, to notice that all have gone."""
+        return self.path / "saved.json"
 
     @property
     def done_path(self) -> Path:

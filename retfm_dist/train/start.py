@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.config.load import to_yaml
@@ -14,11 +15,14 @@ from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.environment import describe_environment
 from retfm_dist.train.interfaces import Loader
 from retfm_dist.train.logs import trim_logs
-from retfm_dist.train.resume import choose_checkpoint, is_finished
+from retfm_dist.train.resume import choose_checkpoint, is_finished, set_history_aside
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.run_lock import hold_run_lock
 
 logger = logging.getLogger(__name__)
+
+Fresh = Literal["fresh"]
+"""In place of a checkpoint: start anew."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,15 @@ class Start:
 
 @contextlib.contextmanager
 def enter_run_dir(
-    run_dir: RunDir, config: PretrainConfig, *, resume: Path | None, ranks: Ranks
+    run_dir: RunDir, config: PretrainConfig, *, resume: Path | Fresh | None, ranks: Ranks
 ) -> Iterator[Start]:
     """Hold the run directory's lock and yield where to start, the same on every rank.
 
     Args:
         run_dir: The run directory.
         config: The run.
-        resume: Checkpoint asked for; None is the newest of the run directory.
+        resume: Checkpoint asked for; "fresh" sets the directory's history aside and starts at step
+            0; None is the newest of the run directory.
         ranks: Which rank this is; the main rank locks and decides.
 
     Raises:
@@ -54,10 +59,13 @@ def enter_run_dir(
 
         def lock_and_decide() -> Start:
             stack.enter_context(hold_run_lock(run_dir.lock_path))
+            if resume == "fresh" and (old := set_history_aside(run_dir)) is not None:
+                logger.info("%s: the earlier history now lies in %s", run_dir.path, old.name)
             if is_finished(run_dir, config):
                 logger.info("%s: this run has finished; nothing to do", run_dir.path)
                 return Start(is_finished=True, checkpoint_dir=None)
-            chosen = choose_checkpoint(run_dir, config, explicit=resume)
+            explicit = resume if isinstance(resume, Path) else None
+            chosen = choose_checkpoint(run_dir, config, explicit=explicit)
             logger.info("starting from %s", "step 0" if chosen is None else chosen)
             return Start(is_finished=False, checkpoint_dir=chosen)
 

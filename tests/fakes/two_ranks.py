@@ -14,7 +14,7 @@ import torch
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.errors import DataError
-from retfm_dist.ranks.agreement import first_rank_where, from_main
+from retfm_dist.ranks.agreement import first_rank_where, from_main, highest
 from retfm_dist.ranks.world import Ranks, ranks_from_environment
 from retfm_dist.train.checkpoint import open_checkpoint, write_checkpoint
 from retfm_dist.train.engine.engine import Engine, SavedState
@@ -76,6 +76,7 @@ def check_decisions(ranks: Ranks) -> dict[str, object]:
         from_main(lambda: {"step": 3}, ranks=ranks) == {"step": 3},
         first_rank_where(ranks.rank == 1, rank=ranks.rank) == 1,
         first_rank_where(False, rank=ranks.rank) is None,
+        highest(3 - ranks.rank) == 3,
     ]
     return {"every_rank_agrees": first_rank_where(not all(answers), rank=ranks.rank) is None}
 

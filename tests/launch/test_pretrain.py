@@ -1,6 +1,7 @@
 """The real command on real shards: `deepspeed launch/pretrain.py` with two ranks, and its failures."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -134,6 +135,67 @@ def test_killed_and_started_again_it_ends_with_the_same_bits(shards, finished, t
     # Intervals that the kill cut in two are means of fewer steps; none is missing or repeated.
     steps = [[line[0] for line in metrics_of(path)] for path in (run_dir, straight_dir)]
     assert steps[0] == steps[1]
+
+
+STOPPABLE = ("schedule.duration=4000 steps", "checkpoint.every=3000 steps", "log.every=1 steps",
+             "log.reconstructions_every=0 steps", "tracking.mlflow=false")  # fmt: skip
+
+
+def torchrun_command(port, *words):
+    runner = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    return [*runner, "--master-port", str(port), SCRIPT, *words]
+
+
+def members(process):
+    """Return runner, launcher and ranks of a job; torchrun is runner and launcher in one."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    ranks = [p for p in family if str(SCRIPT) in p.cmdline()[:4]]
+    launcher = next((p for p in family if "deepspeed.launcher.launch" in p.cmdline()), None)
+    by_rank = {p.environ()["RANK"]: p for p in ranks}
+    return {"runner": psutil.Process(process.pid), "launcher": launcher, **by_rank}
+
+
+@pytest.mark.parametrize(
+    ("command", "receiver", "name"),
+    [
+        (deepspeed_command, "runner", "SIGTERM"),
+        (deepspeed_command, "launcher", "SIGTERM"),
+        (deepspeed_command, "0", "SIGUSR1"),
+        (deepspeed_command, "1", "SIGTERM"),
+        (deepspeed_command, "group", "SIGINT"),
+        (torchrun_command, "runner", "SIGTERM"),
+        (torchrun_command, "1", "SIGUSR1"),
+    ],
+)
+def test_a_signal_to_anyone_saves_the_last_step_and_leaves_nobody(
+    shards, tmp_path, command, receiver, name
+):
+    run_dir = tmp_path / "run"
+    words = command(free_port(), *arguments(shards, run_dir, *STOPPABLE))
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            words, env=environment(), stdout=log, stderr=log, start_new_session=True
+        )
+    metrics = run_dir / "metrics.jsonl"
+    wait_until(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 3, process)
+    family = members(process)
+    asked_at = time.monotonic()
+    if receiver == "group":
+        os.killpg(process.pid, getattr(signal, name))
+    else:
+        family[receiver].send_signal(getattr(signal, name))
+    process.wait(timeout=60)
+    alive = [p for p in family.values() if p is not None]
+    psutil.wait_procs(alive, timeout=30)
+    assert not [p for p in alive if p.is_running()]
+    assert time.monotonic() - asked_at < 30
+    saved = list_checkpoints(run_dir)
+    step = metrics_of(run_dir)[-1][0]
+    assert [path.name for path in saved] == [f"step_{step:08d}"]  # no step is lost
+    text = (tmp_path / "log").read_text()
+    assert f"after step {step}, which is saved; the same command continues" in text
+    ours = [block for block in text.split("Traceback")[1:] if "retfm_dist" in block]
+    assert ours == []  # what DeepSpeed's runner and torchrun say of themselves is theirs
 
 
 def wait_until(is_so, process):

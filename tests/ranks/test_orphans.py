@@ -13,21 +13,24 @@ from pathlib import Path
 import pytest
 
 from retfm_dist.ranks.orphans import (
-    ORPHANED_EXIT_CODE,
     Ancestors,
     find_ancestors,
     is_launcher,
     is_runner,
-    leave_when_orphaned,
     lost_ancestor,
+    stop_when_orphaned,
 )
+from retfm_dist.ranks.stopping import REQUEUE_EXIT_CODE, StopRequest
+from retfm_dist.ranks.world import Ranks
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 WORKER = """
 import os, time
-from retfm_dist.ranks.orphans import find_ancestors, leave_when_orphaned
-leave_when_orphaned()
+from retfm_dist.ranks.orphans import find_ancestors, stop_when_orphaned
+from retfm_dist.ranks.stopping import StopRequest
+from retfm_dist.ranks.world import Ranks
+stop_when_orphaned(StopRequest(Ranks()))
 found = find_ancestors()
 print(os.getpid(), os.getppid(), found.launcher or 0, found.runner or 0, flush=True)
 time.sleep(600)
@@ -144,9 +147,9 @@ def test_the_exit_code_tells(monkeypatch):
 
     gone = Ancestors(launcher=1 << 22, runner=None)
     monkeypatch.setattr("retfm_dist.ranks.orphans.find_ancestors", lambda: gone)
-    leave_when_orphaned(leave)
+    stop_when_orphaned(StopRequest(Ranks(), leave=leave))
     assert ended.wait(5)
-    assert codes == [ORPHANED_EXIT_CODE]
+    assert codes == [REQUEUE_EXIT_CODE]
 
 
 def test_an_ancestor_is_lost_when_another_has_taken_its_place():

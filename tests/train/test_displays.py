@@ -18,7 +18,7 @@ MODEL = FakeModel(TinyMae())
 
 class RecordingTracker:
     def __init__(self):
-        self.metrics, self.finished = [], None
+        self.metrics, self.status = [], None
 
     def log_params(self, params):
         self.params = params
@@ -26,8 +26,8 @@ class RecordingTracker:
     def log_metrics(self, metrics, *, step):
         self.metrics.append((step, metrics))
 
-    def close(self, *, finished):
-        self.finished = finished
+    def close(self, status):
+        self.status = status
 
 
 @pytest.fixture
@@ -56,6 +56,7 @@ def test_lines_and_pictures_are_shown_when_due(run, tracker):
     with Displays(run, start_step=0, model=MODEL) as shown:
         for step in (1, 2, 3):
             shown.show(step, torch.tensor(0.5 * step))
+        shown.is_finished = True
     lines = [json.loads(line) for line in run.run_dir.metrics_path.read_text().splitlines()]
     assert [(line["step"], line["train/loss"]) for line in lines] == [(1, 0.5), (2, 1.0), (3, 1.5)]
     assert [step for step, _ in tracker.metrics] == [1, 2, 3]
@@ -63,14 +64,20 @@ def test_lines_and_pictures_are_shown_when_due(run, tracker):
     assert [path.name for path in run.run_dir.reconstruction_path(0).parent.iterdir()] == [
         "step_00000002.png"
     ]
-    assert tracker.finished is True
+    assert tracker.status == "FINISHED"
     assert "perf/mfu" not in lines[0], "the peak of a CPU is not known"
+
+
+def test_a_run_that_was_stopped_is_marked_as_such(run, tracker):
+    with Displays(run, start_step=0, model=MODEL) as shown:
+        shown.show(1, torch.tensor(0.5))
+    assert tracker.status == "KILLED"
 
 
 def test_an_exception_marks_the_run_as_failed(run, tracker):
     with pytest.raises(ZeroDivisionError), Displays(run, start_step=0, model=MODEL):
         raise ZeroDivisionError
-    assert tracker.finished is False
+    assert tracker.status == "FAILED"
 
 
 def test_other_ranks_write_nothing(run, tracker):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from retfm_dist.errors import CheckpointError, DataError, TrainError
+from retfm_dist.ranks.stopping import StopReason, StopRequest
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, open_checkpoint
 from retfm_dist.train.fit import fit
@@ -66,7 +68,7 @@ def test_a_run_leaves_all_that_the_contract_names(tmp_path, device, caplog):
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "config.yaml", "environment.json", "cohort.json", "membership.npz", "metrics.jsonl",
-        "checkpoints", "reconstructions", "DONE", ".lock",
+        "checkpoints", "saved.json", "reconstructions", "DONE", ".lock",
     }  # fmt: skip
     # keep_last is 2, and the last step is saved.
     steps = [path.name for path in list_checkpoints(tmp_path / "run")]
@@ -239,3 +241,59 @@ def test_pictures_show_the_first_images_and_leave_no_trace(tmp_path, device, sta
     assert np.asarray(Image.open(paths[1])).tolist() == np.full((4, 12, 3), 2).tolist()
     run(config, draw=draw_nothing)
     assert bytes_of_last(tmp_path / "drawn") == bytes_of_last(tmp_path / "plain")
+
+
+def test_a_run_that_is_asked_to_stop_saves_after_the_step_and_goes_on(tmp_path, device, caplog):
+    caplog.set_level(logging.INFO)
+    straight, stopped = (
+        tiny_config(tmp_path / name, schedule__duration="10 steps", checkpoint__every="8 steps")
+        for name in ("straight", "stopped")
+    )
+    run(straight)
+    stop = StopRequest(Ranks(), leave=lambda _: pytest.fail("left without saving"))
+    loader = FakeLoader(stopped, Ranks())
+    whole = loader.batches
+
+    def batches(start_step, end_step):
+        for batch in whole(start_step, end_step):
+            if batch.step == 4:
+                stop.ask(StopReason.SIGTERM)
+            yield batch
+
+    loader.batches = batches
+    options = {"ranks": Ranks(), "device": torch.device("cpu")}
+    trainable = FakeModel(TinyMae())
+    assert not fit(stopped, model=trainable, build_loader=lambda: loader, stop=stop, **options)
+    assert [path.name for path in list_checkpoints(stopped.run.dir)] == ["step_00000005"]
+    assert not RunDir(stopped.run.dir).done_path.exists()
+    assert "stopped by SIGTERM after step 5, which is saved" in caplog.text
+    run(stopped)
+    assert bytes_of_last(stopped.run.dir) == bytes_of_last(straight.run.dir)
+
+
+def test_a_time_limit_stops_a_run_as_a_signal_does(tmp_path, device, caplog):
+    caplog.set_level(logging.INFO)
+    config = tiny_config(tmp_path, schedule__duration="10 steps", run__time_limit_hours=1e-9)
+    options = {"ranks": Ranks(), "device": torch.device("cpu")}
+    for step in (1, 2):
+        loader = FakeLoader(config, Ranks())
+        assert not fit(
+            config, model=FakeModel(TinyMae()), build_loader=lambda loader=loader: loader, **options
+        )
+        assert list_checkpoints(config.run.dir)[-1].name == f"step_{step:08d}"
+    assert "stopped by its time limit after step 2" in caplog.text
+
+
+def test_purged_checkpoints_stop_a_start_and_fresh_begins_anew(tmp_path, device, caplog):
+    caplog.set_level(logging.INFO)
+    config = tiny_config(tmp_path)
+    run(config, cut_at=4)
+    before = RunDir(tmp_path).metrics_path.read_bytes()
+    shutil.rmtree(tmp_path / "checkpoints")
+    with pytest.raises(CheckpointError, match="the run had checkpoints, and none is left"):
+        run(config)
+    assert RunDir(tmp_path).metrics_path.read_bytes() == before
+    run(config, resume="fresh")
+    assert RunDir(tmp_path).done_path.exists()
+    assert (tmp_path / "before_001" / "metrics.jsonl").read_bytes() == before
+    assert "the earlier history now lies in before_001" in caplog.text

@@ -6,7 +6,7 @@ import torch
 from retfm_dist.errors import CheckpointError
 from retfm_dist.train.checkpoint import list_checkpoints, write_checkpoint
 from retfm_dist.train.experiment import experiment_of
-from retfm_dist.train.resume import choose_checkpoint, is_finished
+from retfm_dist.train.resume import choose_checkpoint, is_finished, set_history_aside
 from retfm_dist.train.run_dir import RunDir
 from tests.fakes.training import tiny_config
 
@@ -118,3 +118,30 @@ def test_the_same_command_with_resume_continues_what_it_began(tmp_path):
     stranger = save(RunDir(tmp_path / "stranger"), 3, config)
     with pytest.raises(CheckpointError, match="newer checkpoints.*got step_00000006"):
         choose_checkpoint(run_dir, config, explicit=stranger)
+
+
+def test_a_run_whose_checkpoints_have_gone_does_not_start_anew_by_itself(tmp_path):
+    run_dir, config = RunDir(tmp_path), tiny_config(tmp_path)
+    assert choose_checkpoint(run_dir, config, explicit=None) is None
+    run_dir.saved_path.write_text('{"step": 40}')
+    with pytest.raises(
+        CheckpointError, match="none is left; got a run that had been saved at step 40"
+    ):
+        choose_checkpoint(run_dir, config, explicit=None)
+    run_dir.saved_path.write_text("garbled")
+    with pytest.raises(CheckpointError, match="saved at step unknown.*--fresh"):
+        choose_checkpoint(run_dir, config, explicit=None)
+
+
+def test_a_history_is_set_aside_and_nothing_of_it_is_lost(tmp_path):
+    run_dir, config = RunDir(tmp_path), tiny_config(tmp_path)
+    run_dir.lock_path.touch()
+    assert set_history_aside(run_dir) is None
+    for expected in ("before_001", "before_002"):
+        save(run_dir, 2, config)
+        run_dir.metrics_path.write_text(expected)
+        assert set_history_aside(run_dir) == tmp_path / expected
+        assert choose_checkpoint(run_dir, config, explicit=None) is None
+        assert (tmp_path / expected / "metrics.jsonl").read_text() == expected
+        assert len(list_checkpoints(tmp_path / expected)) == 1
+    assert run_dir.lock_path.exists()
