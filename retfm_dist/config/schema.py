@@ -47,6 +47,9 @@ class RunConfig(Section):
     time_limit_hours: Annotated[float, Field(gt=0)] | None = None
     """Time after which a start saves and exits with code 75, for queues that end a job by its time;
     null is no limit. Leave room for a step and a checkpoint."""
+    stall_timeout_s: Annotated[float, Field(ge=5)] | None = 60.0
+    """Time without progress after which a rank is named and the job ends; ten times that while it
+    starts or saves. It must be longer than a micro-batch takes; null never ends a job."""
 
     @property
     def name(self) -> str:

@@ -15,6 +15,15 @@ from retfm_dist.ranks.world import Ranks
 Value = TypeVar("Value")
 
 
+def from_each(value: Value) -> list[Value]:
+    """Return the values that the ranks give, in their order, the same on all."""
+    if not has_group():
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
 def has_group() -> bool:
     """Whether a process group has been set up."""
     return torch.distributed.is_available() and torch.distributed.is_initialized()

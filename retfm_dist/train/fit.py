@@ -3,7 +3,8 @@
 import contextlib
 import itertools
 import logging
-from collections.abc import Callable, Generator
+import math
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import torch
@@ -11,7 +12,8 @@ import torch
 from retfm_dist.config import PretrainConfig
 from retfm_dist.config.load import config_hash
 from retfm_dist.durable import write_json
-from retfm_dist.ranks.agreement import from_main, highest
+from retfm_dist.ranks.agreement import from_each, from_main, highest
+from retfm_dist.ranks.heartbeat import Heartbeat
 from retfm_dist.ranks.stopping import StopReason, StopRequest
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import open_checkpoint, prune_checkpoints, write_checkpoint
@@ -81,7 +83,9 @@ def fit(
             saved = SavedState(checkpoint.weights, checkpoint.moments, num_updates)
         engine = Engine(config, model=model.module, ranks=ranks, device=device, saved=saved)
         stack.callback(engine.close)
-        run = Run(config, run_dir, plan, ranks, engine, loader)
+        heartbeat = stack.enter_context(_beating(config, ranks))
+        heartbeat.note(step, "starting")
+        run = Run(config, run_dir, plan, ranks, engine, loader, heartbeat)
         from_main(lambda: _describe_start(run, step), ranks=ranks)
         stop = stop or StopRequest(ranks)
         with Displays(run, start_step=step, model=model) as displays, stop.saving():
@@ -90,6 +94,15 @@ def fit(
         if reached == plan.total_steps:
             from_main(lambda: _mark_done(run), ranks=ranks)
         return reached == plan.total_steps
+
+
+@contextlib.contextmanager
+def _beating(config: PretrainConfig, ranks: Ranks) -> Iterator[Heartbeat]:
+    """Send heartbeats while this lasts, and watch the others' unless the config says not to."""
+    timeout_s = config.run.stall_timeout_s
+    with contextlib.closing(Heartbeat(ranks, timeout_s=timeout_s or math.inf)) as heartbeat:
+        heartbeat.start(from_each(heartbeat.peer))
+        yield heartbeat
 
 
 def _train(run: Run, displays: Displays, *, start_step: int, stop: StopRequest) -> int:
@@ -109,6 +122,7 @@ def _train(run: Run, displays: Displays, *, start_step: int, stop: StopRequest) 
                 lr=run.plan.lr(step),
                 ranks=run.ranks,
             )
+            run.heartbeat.note(step + 1, "logging")
             displays.show(step + 1, loss)
             reason = _agree_to_stop(run, stop)
             if reason or run.plan.is_due(step + 1, run.plan.checkpoint_every):
@@ -139,17 +153,21 @@ def _inputs(run: Run, start_step: int) -> Generator[tuple[torch.Tensor, torch.Te
     batches = run.loader.batches(start_step, run.plan.total_steps)
     if run.config.data.log_uids:
         batches = log_uids(batches, run.run_dir.uid_log_path(run.ranks.rank))
+    run.heartbeat.note(start_step, "reading data")
     for batch in batches:
+        run.heartbeat.note(batch.step, "computing")
         yield batch_inputs(
             batch,
             seed=run.config.run.seed,
             num_patches=run.config.model.num_patches,
             device=run.engine.device,
         )
+        run.heartbeat.note(batch.step, "reading data")
 
 
 def _save(run: Run, step: int) -> None:
     """Write the checkpoint after `step` steps and remove the oldest; all ranks call this."""
+    run.heartbeat.note(step, "saving")
     weights, moments = run.engine.gather_weights(), run.engine.gather_moments()
     state = {
         "step": step,
@@ -169,6 +187,7 @@ def _save(run: Run, step: int) -> None:
         prune_checkpoints(run.run_dir.path, keep_last=run.config.checkpoint.keep_last)
 
     from_main(write, ranks=run.ranks)
+    run.heartbeat.note(step, "reading data")
 
 
 def _describe_start(run: Run, step: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from retfm_dist.config import PretrainConfig
+from retfm_dist.ranks.heartbeat import Heartbeat
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.interfaces import Loader
@@ -23,6 +24,7 @@ class Run:
         ranks: Which rank this is.
         engine: Model and optimizer.
         loader: The data path.
+        heartbeat: Tells the other ranks that this one makes progress.
     """
 
     config: PretrainConfig
@@ -31,6 +33,7 @@ class Run:
     ranks: Ranks
     engine: Engine
     loader: Loader
+    heartbeat: Heartbeat
 
     @property
     def device_name(self) -> str:

@@ -198,6 +198,31 @@ def test_a_signal_to_anyone_saves_the_last_step_and_leaves_nobody(
     assert ours == []  # what DeepSpeed's runner and torchrun say of themselves is theirs
 
 
+@pytest.mark.parametrize("receiver", ["0", "1"])
+def test_a_stopped_rank_is_named_and_the_job_ends(shards, tmp_path, receiver):
+    run_dir = tmp_path / "run"
+    words = arguments(shards, run_dir, *STOPPABLE, "run.stall_timeout_s=6")
+    with (tmp_path / "log").open("w") as log:
+        command = deepspeed_command(free_port(), *words)
+        process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
+    metrics = run_dir / "metrics.jsonl"
+    wait_until(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 3, process)
+    family = members(process)
+    stopped_at = time.monotonic()
+    family[receiver].send_signal(signal.SIGSTOP)
+    process.wait(timeout=60)
+    assert time.monotonic() - stopped_at < 20
+    psutil.wait_procs(family.values(), timeout=10)
+    assert not [p for p in family.values() if p.is_running()]
+    text = (tmp_path / "log").read_text()
+    assert process.returncode != 0
+    assert re.search(
+        f"ERROR .*: rank {receiver} on .* has made no progress for .*no heartbeat", text
+    )
+    assert f"stacks of rank {1 - int(receiver)}:" in text
+    assert "most recent call first" in text
+
+
 def wait_until(is_so, process):
     deadline = time.monotonic() + LIMIT_S
     while not is_so():

@@ -35,7 +35,8 @@ def run(tmp_path, device):
     config = tiny_config(tmp_path, log__reconstructions_every="2 steps", tracking__mlflow=True)
     engine = Engine(config, model=TinyMae(), ranks=Ranks(), device=device)
     plan = plan_run(config, steps_per_epoch=4)
-    yield Run(config, RunDir(tmp_path), plan, Ranks(), engine, FakeLoader(config, Ranks()))
+    loader = FakeLoader(config, Ranks())
+    yield Run(config, RunDir(tmp_path), plan, Ranks(), engine, loader, None)
     engine.close()
 
 

@@ -11,7 +11,7 @@ from tests.fakes.training import tiny_config
 def test_the_device_is_named_as_its_maker_names_it(tmp_path, monkeypatch):
     def run_on(device):
         engine = SimpleNamespace(device=torch.device(device))
-        return Run(tiny_config(tmp_path), RunDir(tmp_path), None, Ranks(), engine, None)
+        return Run(tiny_config(tmp_path), RunDir(tmp_path), None, Ranks(), engine, None, None)
 
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"NVIDIA X {device.index}")
     assert run_on("cpu").device_name == "cpu"
