@@ -281,3 +281,17 @@ def _sync_tree(root: Path) -> None:
             with (Path(directory) / name).open("rb") as file:
                 os.fsync(file.fileno())
         sync_directory(Path(directory))
+
+
+def equalize_permissions(directory: Path) -> None:
+    """Give every file of a directory the permissions of a plain new one, as the umask has it.
+
+    Some libraries make their files private, and a directory of which a colleague can read half is
+    taken for damaged.
+    """
+    probe = directory / ".permissions"
+    probe.touch()
+    mode = probe.stat().st_mode
+    probe.unlink()
+    for path in directory.iterdir():
+        path.chmod(mode)

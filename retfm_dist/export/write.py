@@ -28,7 +28,13 @@ from retfm_dist.cohort.membership import (
 )
 from retfm_dist.config.load import config_hash, read_config
 from retfm_dist.config.schema import ModelConfig, PretrainConfig
-from retfm_dist.durable import sha256_file, staged_directory, write_json, write_text
+from retfm_dist.durable import (
+    equalize_permissions,
+    sha256_file,
+    staged_directory,
+    write_json,
+    write_text,
+)
 from retfm_dist.errors import CheckpointError, ExportError
 from retfm_dist.export.architecture import Architecture, encoder_state, timm_config
 from retfm_dist.export.card import render_card
@@ -209,19 +215,12 @@ def _write_files(out_dir: Path, trained: TrainedRun) -> None:
     write_text(out_dir / CARD_NAME, render_card(trained.config, facts, cohort=trained.cohort))
     if trained.membership is not None:
         write_membership(out_dir / MEMBERSHIP_NAME, trained.membership)
-    _open_to_readers(out_dir)
+    equalize_permissions(out_dir)
     names = sorted(path.name for path in out_dir.iterdir())
     write_json(
         out_dir / PROVENANCE_NAME,
         {**facts, "files": {name: sha256_file(out_dir / name) for name in names}},
     )
-
-
-def _open_to_readers(directory: Path) -> None:
-    """Give every file the permissions of a plain new one; safetensors makes them private."""
-    mode = (directory / CONFIG_NAME).stat().st_mode
-    for path in directory.iterdir():
-        path.chmod(mode)
 
 
 def data_fingerprint(state: Mapping[str, Any]) -> str | None:

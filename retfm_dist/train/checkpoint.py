@@ -12,6 +12,7 @@ complete one is found by looking; no file points to it that could go stale. Noth
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,7 +23,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from retfm_dist.durable import sha256_file, staged_directory, write_json
+from retfm_dist.durable import (
+    equalize_permissions,
+    sha256_file,
+    staged_directory,
+    write_json,
+)
 from retfm_dist.errors import CheckpointError, DamagedCheckpointError
 
 logger = logging.getLogger(__name__)
@@ -113,6 +119,7 @@ def write_checkpoint(
                 for name in _FILES
             }
             write_json(staging / MANIFEST, {"format": FORMAT, "files": files})
+            equalize_permissions(staging)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             "cannot write the checkpoint",
@@ -136,7 +143,8 @@ def verify_checkpoint(directory: Path) -> None:
         expected = {name: (entry["num_bytes"], entry["sha256"]) for name, entry in files.items()}
         for name, (num_bytes, sha256) in expected.items():
             _verify_file(directory / name, num_bytes, sha256)
-    except FileNotFoundError as error:
+        _verify_name(directory)
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise DamagedCheckpointError(
             "not a complete checkpoint: no manifest", where=directory
         ) from error
@@ -173,6 +181,18 @@ def _verify_file(path: Path, num_bytes: int, sha256: str) -> None:
         )
     if sha256_file(path) != sha256:
         raise DamagedCheckpointError("damaged: its sha256 is not the manifest's", where=path)
+
+
+def _verify_name(directory: Path) -> None:
+    """Compare the step of a run's own checkpoint directory with the one that it holds."""
+    named = re.fullmatch(r"step_(\d{8})", directory.name)
+    if named and (step := read_state(directory)["step"]) != int(named[1]):
+        raise DamagedCheckpointError(
+            "the checkpoint of another step under this name",
+            where=directory,
+            got=f"step {step}",
+            expected=f"step {int(named[1])}",
+        )
 
 
 def list_checkpoints(run_dir: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed
 
+from retfm_dist.errors import system_failure
 from retfm_dist.ranks.agreement import has_group
 from retfm_dist.train.schedule import Plan
 
@@ -108,6 +109,14 @@ def metrics_line(
 
 
 def append_metrics(path: Path, line: Mapping[str, float]) -> None:
-    """Append one line to metrics.jsonl."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    """Append one line to metrics.jsonl.
+
+    Raises:
+        SystemFailureError: The disk is full or refuses.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        # A failed write does not say of which file, unlike a failed open.
+        raise system_failure(OSError(error.errno, error.strerror, str(path))) from error

@@ -1,6 +1,7 @@
 import errno
 import json
 import logging
+import os
 import random
 import shutil
 
@@ -179,3 +180,33 @@ def test_storage_that_fails_to_read_is_no_damage(tmp_path, monkeypatch):
         CheckpointError, match="step_00000020.*cannot read the checkpoint; got Input"
     ):
         find_checkpoint(tmp_path)
+
+
+def test_whoever_may_read_one_file_may_read_all(tmp_path):
+    before = os.umask(0o027)
+    try:
+        directory, _, _ = write(tmp_path, 7)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o640}
+
+
+def test_the_state_of_another_step_under_a_checkpoints_name_is_passed_over(tmp_path):
+    older, _, _ = write(tmp_path, 4)
+    newer, _, _ = write(tmp_path, 6)
+    newer.rename(newer.with_name("step_00000009"))
+    with pytest.raises(
+        CheckpointError, match="another step under this name; got step 6, expected step 9"
+    ):
+        verify_checkpoint(newer.with_name("step_00000009"))
+    assert find_checkpoint(tmp_path) == older
+    copied = shutil.copytree(older, tmp_path / "backup")
+    verify_checkpoint(copied)  # a name of one's own says nothing
+
+
+def test_a_directory_in_place_of_a_manifest_does_not_block_the_older_one(tmp_path):
+    older, _, _ = write(tmp_path, 4)
+    newer, _, _ = write(tmp_path, 6)
+    (newer / "manifest.json").unlink()
+    (newer / "manifest.json").mkdir()
+    assert find_checkpoint(tmp_path) == older

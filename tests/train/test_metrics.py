@@ -1,7 +1,9 @@
 import json
 
+import pytest
 import torch
 
+from retfm_dist.errors import SystemFailureError
 from retfm_dist.train.metrics import Interval, append_metrics, metrics_line, peak_memory_bytes
 from retfm_dist.train.schedule import plan_run
 from tests.fakes.training import tiny_config
@@ -62,3 +64,12 @@ def test_a_line_says_where_it_stands(tmp_path):
 
 def test_peak_memory_is_in_bytes():
     assert 50e6 < peak_memory_bytes(CPU) < 1e12
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.symlink_to("/dev/full")
+    with pytest.raises(
+        SystemFailureError, match="metrics.jsonl: cannot be read or written; got No space left"
+    ):
+        append_metrics(path, {"step": 1})
