@@ -1,5 +1,6 @@
 """Output of a run while it trains: metrics file, tracker, progress, pictures."""
 
+from collections.abc import Mapping
 from types import TracebackType
 
 import torch
@@ -25,6 +26,7 @@ class Displays:
         run: The run.
         start_step: Steps that were complete when this process started.
         model: What is trained, for its pictures and its FLOPs.
+        interval: `interval_state` of the checkpoint that this start continues; None at step 0.
     """
 
     _tracker: Tracker
@@ -34,11 +36,19 @@ class Displays:
     is_finished: bool
     """Whether the run has reached its end; set before the displays are left."""
 
-    def __init__(self, run: Run, *, start_step: int, model: TrainableModel) -> None:
+    def __init__(
+        self,
+        run: Run,
+        *,
+        start_step: int,
+        model: TrainableModel,
+        interval: Mapping[str, float] | None = None,
+    ) -> None:
         """Keep the arguments; everything is opened on entry."""
         self._run = run
         self._start_step = start_step
         self._model = model
+        self._interval_before = interval
         self.is_finished = False
         self._peak = bf16_peak(run.device_name) if run.config.engine.precision == "bf16" else None
 
@@ -54,7 +64,9 @@ class Displays:
         )
         run.loader.timings()  # What the pictures' images took is not the steps' waiting.
         self._interval = Interval(
-            global_batch_size=run.config.schedule.global_batch_size, device=run.engine.device
+            global_batch_size=run.config.schedule.global_batch_size,
+            device=run.engine.device,
+            begun=self._interval_before,
         )
         return self
 
@@ -70,6 +82,10 @@ class Displays:
             self._tracker.close("FAILED")
         else:
             self._tracker.close("FINISHED" if self.is_finished else "KILLED")
+
+    def interval_state(self) -> dict[str, float]:
+        """Return what a later start needs to go on with this log interval; all ranks call this."""
+        return self._interval.state()
 
     def show(self, step: int, loss: torch.Tensor) -> None:
         """Count a step, and write the line and the picture that are due after it.

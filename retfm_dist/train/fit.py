@@ -73,7 +73,7 @@ def fit(
             return True
         loader = stack.enter_context(contextlib.closing(build_loader()))
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
-        step, saved = 0, None
+        step, saved, interval = 0, None, None
         if start.checkpoint_dir is None:
             model.initialize()
         else:
@@ -81,6 +81,7 @@ def fit(
             loader.check_state(checkpoint.state["data"])
             step, num_updates = checkpoint.state["step"], checkpoint.state["num_updates"]
             saved = SavedState(checkpoint.weights, checkpoint.moments, num_updates)
+            interval = checkpoint.state.get("log_interval")
         engine = Engine(config, model=model.module, ranks=ranks, device=device, saved=saved)
         stack.callback(engine.close)
         heartbeat = stack.enter_context(_beating(config, ranks))
@@ -88,7 +89,8 @@ def fit(
         run = Run(config, run_dir, plan, ranks, engine, loader, heartbeat)
         from_main(lambda: _describe_start(run, step), ranks=ranks)
         stop = stop or StopRequest(ranks)
-        with Displays(run, start_step=step, model=model) as displays, stop.saving():
+        displays = Displays(run, start_step=step, model=model, interval=interval)
+        with displays, stop.saving():
             reached = _train(run, displays, start_step=step, stop=stop)
             displays.is_finished = reached == plan.total_steps
         if reached == plan.total_steps:
@@ -126,7 +128,7 @@ def _train(run: Run, displays: Displays, *, start_step: int, stop: StopRequest) 
             displays.show(step + 1, loss)
             reason = _agree_to_stop(run, stop)
             if reason or run.plan.is_due(step + 1, run.plan.checkpoint_every):
-                _save(run, step + 1)
+                _save(run, step + 1, log_interval=displays.interval_state())
             if reason and step + 1 < run.plan.total_steps:
                 logger.info(
                     "stopped by %s after step %d, which is saved; the same command continues",
@@ -165,7 +167,7 @@ def _inputs(run: Run, start_step: int) -> Generator[tuple[torch.Tensor, torch.Te
         run.heartbeat.note(batch.step, "reading data")
 
 
-def _save(run: Run, step: int) -> None:
+def _save(run: Run, step: int, *, log_interval: dict[str, float]) -> None:
     """Write the checkpoint after `step` steps and remove the oldest; all ranks call this."""
     run.heartbeat.note(step, "saving")
     weights, moments = run.engine.gather_weights(), run.engine.gather_moments()
@@ -173,6 +175,7 @@ def _save(run: Run, step: int) -> None:
         "step": step,
         "images_seen": step * run.config.schedule.global_batch_size,
         "num_updates": run.engine.num_updates(),
+        "log_interval": log_interval,
         "data": run.loader.state(),
         "experiment": experiment_of(run.config),
         "config": run.config.model_dump(mode="json"),

@@ -28,6 +28,7 @@ class Interval:
         global_batch_size: Images per step over all ranks.
         device: Where the losses are.
         clock: Monotonic time, s.
+        begun: `state` of an interval that an earlier start has begun; None where it had just ended.
     """
 
     def __init__(
@@ -36,17 +37,27 @@ class Interval:
         global_batch_size: int,
         device: torch.device,
         clock: Callable[[], float] = time.monotonic,
+        begun: Mapping[str, float] | None = None,
     ) -> None:
-        """Begin the first interval."""
+        """Begin the first interval, or go on with one."""
         self._global_batch_size = global_batch_size
         self._device = device
         self._clock = clock
         self._begin()
+        if begun:
+            self._loss_sum += begun["loss_sum"]
+            self._num_earlier_steps = int(begun["num_steps"])
 
     def _begin(self) -> None:
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self._device)
         self._num_steps = 0
+        self._num_earlier_steps = 0
         self._begun_at = self._clock()
+
+    def state(self) -> dict[str, float]:
+        """Return what the next start needs to go on; all ranks call this together."""
+        mean = _mean_over_ranks(self._loss_sum.clone())
+        return {"loss_sum": mean.item(), "num_steps": self._num_steps + self._num_earlier_steps}
 
     def add(self, loss: torch.Tensor) -> None:
         """Count a step with its loss, [] on the device, this rank's own."""
@@ -63,10 +74,7 @@ class Interval:
             Loss, mean over the interval's steps and all ranks; throughput of all ranks together;
             share of the time this rank waited for data; its peak memory so far.
         """
-        mean = self._loss_sum / self._num_steps
-        if has_group():
-            torch.distributed.all_reduce(mean)
-            mean /= torch.distributed.get_world_size()
+        mean = _mean_over_ranks(self._loss_sum / (self._num_steps + self._num_earlier_steps))
         # Reading the loss waits for the device, so the clock is read after it.
         metrics = {"train/loss": mean.item()}
         elapsed_s = self._clock() - self._begun_at
@@ -77,6 +85,14 @@ class Interval:
         }
         self._begin()
         return metrics
+
+
+def _mean_over_ranks(value: torch.Tensor) -> torch.Tensor:
+    """Return the mean over all ranks of a value, which is overwritten."""
+    if has_group():
+        torch.distributed.all_reduce(value)
+        value /= torch.distributed.get_world_size()
+    return value
 
 
 def peak_memory_bytes(device: torch.device) -> int:

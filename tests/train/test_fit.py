@@ -297,3 +297,16 @@ def test_purged_checkpoints_stop_a_start_and_fresh_begins_anew(tmp_path, device,
     assert RunDir(tmp_path).done_path.exists()
     assert (tmp_path / "before_001" / "metrics.jsonl").read_bytes() == before
     assert "the earlier history now lies in before_001" in caplog.text
+
+
+def test_the_first_line_after_a_resume_is_that_of_the_whole_interval(tmp_path, device):
+    straight, cut = (
+        tiny_config(tmp_path / name, schedule__duration="12 steps", log__every="4 steps",
+                    checkpoint__every="3 steps") for name in ("straight", "cut")
+    )  # fmt: skip
+    run(straight)
+    run(cut, cut_at=6)
+    run(cut)
+    losses = [[line["train/loss"] for line in lines_of(c.run.dir)] for c in (straight, cut)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+    assert len(losses[0]) == 3

@@ -73,3 +73,17 @@ def test_a_full_disk_names_the_file(tmp_path):
         SystemFailureError, match="metrics.jsonl: cannot be read or written; got No space left"
     ):
         append_metrics(path, {"step": 1})
+
+
+def test_an_interval_goes_on_where_an_earlier_start_left_it():
+    clock = FakeClock()
+    first = Interval(global_batch_size=10, device=CPU, clock=clock)
+    first.add(torch.tensor(1.0))
+    first.add(torch.tensor(2.0))
+    second = Interval(global_batch_size=10, device=CPU, clock=clock, begun=first.state())
+    second.add(torch.tensor(6.0))
+    clock.now += 4.0
+    metrics = second.close(wait_s=0.0)
+    assert metrics["train/loss"] == 3.0
+    assert metrics["perf/images_per_s"] == 2.5  # of this start alone, whose time is known
+    assert second.state() == {"loss_sum": 0.0, "num_steps": 0}
