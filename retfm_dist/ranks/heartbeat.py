@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from retfm_dist.ranks.stalls import Beat, Heard, describe_stall, find_stalled
+from retfm_dist.ranks.stalls import Beat, Heard, describe_stall, find_silent, find_stalled
 from retfm_dist.ranks.world import Ranks
 
 logger = logging.getLogger(__name__)
@@ -118,9 +118,13 @@ class Heartbeat:
         self._closed.set()
         self._socket.close()
 
-    def _watched(self) -> range:
-        """Return the ranks that this one watches: all of rank 0, and rank 0 of rank 1."""
-        return {0: range(len(self._peers)), 1: range(1)}.get(self._ranks.rank, range(0))
+    def _find_stalled(self, now: float) -> list[Heard]:
+        """Return the ranks to blame: rank 0 judges all; rank 1 sees only whether rank 0 lives."""
+        if self._ranks.rank == 0:
+            return find_stalled([*self._heard.values()], now=now, timeout_s=self._timeout_s)
+        if self._ranks.rank == 1 and 0 in self._heard:
+            return find_silent([self._heard[0]], now=now, timeout_s=self._timeout_s)
+        return []
 
     def _beat(self) -> Beat:
         step, doing, since = self._progress
@@ -142,8 +146,7 @@ class Heartbeat:
         while not self._closed.wait(_INTERVAL_S):
             self._send_beat()
             now = time.monotonic()
-            heard = [self._heard[rank] for rank in self._watched() if rank in self._heard]
-            if stalled := find_stalled(heard, now=now, timeout_s=self._timeout_s):
+            if stalled := self._find_stalled(now):
                 words = describe_stall(stalled, now=now)
                 ranks = [item.beat.rank for item in stalled]
                 others = [peer for peer in self._peers if peer.rank != self._ranks.rank]

@@ -78,6 +78,11 @@ def find_stalled(heard: Sequence[Heard], *, now: float, timeout_s: float) -> lis
     return [item for item in late if _place(item.beat) == behind]
 
 
+def find_silent(heard: Sequence[Heard], *, now: float, timeout_s: float) -> list[Heard]:
+    """Return the ranks that have not been heard of for longer than `timeout_s`."""
+    return [item for item in heard if item.beat.doing != _ENDED and now - item.at > timeout_s]
+
+
 def _place(beat: Beat) -> tuple[int, int]:
     return beat.step, _ORDER.index(beat.doing)
 

@@ -194,8 +194,8 @@ def test_a_signal_to_anyone_saves_the_last_step_and_leaves_nobody(
     assert [path.name for path in saved] == [f"step_{step:08d}"]  # no step is lost
     text = (tmp_path / "log").read_text()
     assert f"after step {step}, which is saved; the same command continues" in text
-    ours = [block for block in text.split("Traceback")[1:] if "retfm_dist" in block]
-    assert ours == []  # what DeepSpeed's runner and torchrun say of themselves is theirs
+    # What DeepSpeed's runner and torchrun say of themselves is theirs.
+    assert not re.search(r'File "[^"]*(/retfm_dist/|/pretrain\.py)', text)
 
 
 @pytest.mark.parametrize("receiver", ["0", "1"])

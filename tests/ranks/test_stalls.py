@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from retfm_dist.ranks.stalls import Beat, Heard, describe_stall, find_stalled
+from retfm_dist.ranks.stalls import Beat, Heard, describe_stall, find_silent, find_stalled
 
 
 def heard(rank, *, idle_s=0.5, silent_s=0.5, step=7, doing="computing"):
@@ -70,3 +70,10 @@ def test_the_line_names_rank_host_step_and_what_it_did_last():
     many = describe_stall([heard(rank, idle_s=70) for rank in range(9)], now=1000.0)
     assert "and 5 more ranks" in many
     assert "no heartbeat" not in many
+
+
+def test_who_sees_one_rank_only_blames_it_for_silence_alone():
+    """Rank 0 may wait for another that rank 1 knows nothing of."""
+    waits, gone = heard(0, idle_s=500), heard(0, idle_s=61, silent_s=61)
+    assert find_silent([waits], now=1000.0, timeout_s=60.0) == []
+    assert find_silent([gone], now=1000.0, timeout_s=60.0) == [gone]
