@@ -14,7 +14,6 @@ from retfm_dist.config.load import config_hash, to_yaml
 from retfm_dist.durable import write_json, write_text
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.encode.models import Model
-from retfm_dist.evaluate.lookalikes import link_patients
 from retfm_dist.evaluate.prepare import PreparedTask
 from retfm_dist.evaluate.samples import TaskSamples
 from retfm_dist.statistics.clusters import code_patients, patient_labels
@@ -101,7 +100,7 @@ def _possible_folds(prepared: PreparedTask) -> dict[str, int] | None:
     samples = prepared.samples
     if prepared.folds is None:
         return None
-    linked = link_patients(samples.patients(), prepared.lookalikes.pairs)
+    linked = prepared.linked_patients()
     classes = range(len(samples.classes))
     inner = [
         len(np.unique(linked[(samples.labels == label) & (folds != fold)]))
@@ -129,11 +128,14 @@ def _expected(samples: TaskSamples) -> dict[str, float]:
 
     Of more than two classes, for the rarest one against the rest.
     """
-    judged = np.ones(len(samples.labels), bool)
+    labels, patients = samples.labels, samples.patients()
     if samples.splits is not None:
-        judged = samples.splits == "test"
-    counts = [row["num_patients"] for row in _classes(samples, judged)]
-    rarest, rest = min(counts), sum(counts) - min(counts)
+        labels, patients = labels[samples.splits == "test"], patients[samples.splits == "test"]
+    # A patient whose images are of both sides counts on both; so neither side is empty.
+    rarest, rest = min(
+        (len(np.unique(patients[labels == label])), len(np.unique(patients[labels != label])))
+        for label in np.unique(labels)
+    )
     return {
         "auroc": AUROC,
         "interval_width": round(2 * 1.96 * auroc_error(rarest, rest), 3),

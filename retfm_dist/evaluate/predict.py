@@ -44,7 +44,7 @@ def predict_task(
         EvaluateError: Features are not finite, or too few images for a protocol.
     """
     samples, where = prepared.samples, f"task {prepared.samples.task.id}"
-    rows = samples.predicted()
+    rows, linked = samples.predicted(), prepared.linked_patients()
     records = [samples.records[row] for row in rows]
     digests = [prepared.encoded.digests[record.row] for record in samples.records]
     pseudonyms = assign_pseudonyms({record.patient_id for record in records}, salt)
@@ -53,9 +53,7 @@ def predict_task(
         features = prepared.encoded.matrix(model.id, digests)
         if not np.isfinite(features).all():
             raise EvaluateError("features are not finite", where=f"model {model.id}, {where}")
-        data = TrainingSet(
-            features, samples.labels, samples.patients(), samples.classes, where=where
-        )
+        data = TrainingSet(features, samples.labels, linked, samples.classes, where=where)
         for protocol in protocols:
             outcomes = _replicates(data, prepared, protocol)
             results.append(

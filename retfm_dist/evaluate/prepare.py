@@ -34,6 +34,10 @@ class PreparedTask:
     lookalikes: Lookalikes
     folds: NDArray | None
 
+    def linked_patients(self) -> NDArray:
+        """Return [N] codes under which patients that share an image are one, as in the folds."""
+        return link_patients(self.samples.patients(), self.lookalikes.pairs)
+
 
 def prepare_tasks(
     tasks: Sequence[TaskSamples], models: Sequence[Model], config: EvaluateConfig

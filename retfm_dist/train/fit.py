@@ -90,7 +90,10 @@ def fit(
         from_main(lambda: _describe_start(run, step), ranks=ranks)
         stop = stop or StopRequest(ranks)
         displays = Displays(run, start_step=step, model=model, interval=interval)
-        with displays, stop.saving():
+        with (
+            stop.saving(),
+            displays,
+        ):  # so that the tracker is closed before a signal may end it all
             reached = _train(run, displays, start_step=step, stop=stop)
             displays.is_finished = reached == plan.total_steps
         if reached == plan.total_steps:
@@ -155,16 +158,18 @@ def _inputs(run: Run, start_step: int) -> Generator[tuple[torch.Tensor, torch.Te
     batches = run.loader.batches(start_step, run.plan.total_steps)
     if run.config.data.log_uids:
         batches = log_uids(batches, run.run_dir.uid_log_path(run.ranks.rank))
-    run.heartbeat.note(start_step, "reading data")
     for batch in batches:
-        run.heartbeat.note(batch.step, "computing")
+        # The first step of a start compiles and allocates; it may take longer than all others.
+        doing = "starting" if batch.step == start_step else "computing"
+        run.heartbeat.note(batch.step, doing)
         yield batch_inputs(
             batch,
             seed=run.config.run.seed,
             num_patches=run.config.model.num_patches,
             device=run.engine.device,
         )
-        run.heartbeat.note(batch.step, "reading data")
+        if batch.step > start_step:
+            run.heartbeat.note(batch.step, "reading data")
 
 
 def _save(run: Run, step: int, *, log_interval: dict[str, float]) -> None:

@@ -44,3 +44,14 @@ def test_sets_are_counted_by_class(tmp_path):
     assert [(part["name"], part["classes"][1]["num_images"]) for part in facts["sets"]] == [
         ("train", 8), ("test", 4),
     ]  # fmt: skip
+
+
+def test_patients_whose_eyes_differ_count_on_both_sides(tmp_path):
+    """No patient is healthy altogether here, and what can be shown is still a number."""
+    table = write_archive(tmp_path, num_patients=10)
+    lines = table.read_text().splitlines()
+    lines = [lines[0] + ",label_eye"] + [f"{line},{i % 2}" for i, line in enumerate(lines[1:])]
+    table.write_text("\n".join(lines) + "\n")
+    facts = facts_of(tmp_path, label={"column": "label_eye", "positive": [1], "negative": [0]})
+    assert [row["num_patients"] for row in facts["classes"]] == [0, 10]
+    assert 0 < facts["expected"]["interval_width"] < 1

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from retfm_dist.errors import CheckpointError, DataError, TrainError
+from retfm_dist.ranks.heartbeat import Heartbeat
 from retfm_dist.ranks.stopping import StopReason, StopRequest
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, open_checkpoint
@@ -310,3 +311,15 @@ def test_the_first_line_after_a_resume_is_that_of_the_whole_interval(tmp_path, d
     losses = [[line["train/loss"] for line in lines_of(c.run.dir)] for c in (straight, cut)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
     assert len(losses[0]) == 3
+
+
+def test_only_the_first_step_of_a_start_counts_as_starting(tmp_path, device, monkeypatch):
+    notes = []
+    monkeypatch.setattr(Heartbeat, "note", lambda self, step, doing: notes.append((step, doing)))
+    config = tiny_config(tmp_path, checkpoint__every="3 steps")
+    run(config, cut_at=4)
+    notes.clear()
+    run(config)
+    assert {step for step, doing in notes if doing == "starting"} == {3}
+    assert {step for step, doing in notes if doing == "computing"} == {4, 5}
+    assert (6, "saving") in notes

@@ -54,6 +54,13 @@ def check_output(out_dir: Path) -> None:
         )
 
 
+def write_tables(directory: Path, tables: Sequence[Table]) -> None:
+    """Write each table as CSV and LaTeX."""
+    for table in tables:
+        write_text(directory / f"{table.name}.csv", table.csv())
+        write_text(directory / f"{table.name}.tex", table.latex())
+
+
 def write_judgement(
     out_dir: Path,
     command: str,
@@ -81,9 +88,7 @@ def write_judgement(
     with replaced_directory(out_dir) as new_dir:
         body = {"schema": f"retfm-{command}/1", "sentences": list(sentences), **numbers}
         write_json(new_dir / f"{command}.json", body)
-        for table in tables:
-            write_text(new_dir / f"{table.name}.csv", table.csv())
-            write_text(new_dir / f"{table.name}.tex", table.latex())
+        write_tables(new_dir, tables)
         parts = [f"# {markdown_text(title)}", ""]
         parts += [*(f"- {markdown_text(sentence)}" for sentence in sentences), ""]
         write_text(new_dir / "report.md", "\n".join([*parts, *(t.markdown() for t in tables)]))

@@ -14,6 +14,7 @@ from retfm_dist.config.load import read_config
 from retfm_dist.durable import write_json, write_text
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import EvaluateConfig
+from retfm_dist.evaluate.judge.output import write_tables
 from retfm_dist.evaluate.judge.tables import markdown_text
 from retfm_dist.evaluate.protocols import build_protocols
 from retfm_dist.evaluate.report.checklists import fill_checklists
@@ -39,9 +40,7 @@ def render(out_dir: Path) -> Path:
     pairs = compare_with_first(results, config)
     write_json(out_dir / "metrics.json", metrics_json(results, pairs))
     facts = {name: _read_json(out_dir / f"{name}.json") for name in _FACTS}
-    for table in make_tables(facts["samples"], results, pairs, titles):
-        write_text(out_dir / "tables" / f"{table.name}.csv", table.csv())
-        write_text(out_dir / "tables" / f"{table.name}.tex", table.latex())
+    write_tables(out_dir / "tables", make_tables(facts["samples"], results, pairs, titles))
     checklists = fill_checklists(config, facts, results)
     for checklist in checklists:
         write_text(out_dir / "checklists" / f"{checklist.id}.md", checklist.markdown())
