@@ -90,10 +90,8 @@ def fit(
         from_main(lambda: _describe_start(run, step), ranks=ranks)
         stop = stop or StopRequest(ranks)
         displays = Displays(run, start_step=step, model=model, interval=interval)
-        with (
-            stop.saving(),
-            displays,
-        ):  # so that the tracker is closed before a signal may end it all
+        # In this order the tracker is closed before a signal may end the process at once.
+        with stop.saving(), displays:
             reached = _train(run, displays, start_step=step, stop=stop)
             displays.is_finished = reached == plan.total_steps
         if reached == plan.total_steps:
