@@ -34,7 +34,7 @@ demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" launch/demo.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu" --numprocesses $(TEST_WORKERS) --dist loadfile \
+	$(BIN)/python -m pytest -m "not gpu and not exhaustive" --numprocesses $(TEST_WORKERS) --dist loadfile \
 		--cov retfm_dist --cov-report term:skip-covered
 
 lint: $(READY)
@@ -45,6 +45,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks.loader
+	$(BIN)/python -m benchmarks.checkpoint
 
 schema: $(READY)
 	$(BIN)/python -m retfm_dist.config > configs/pretrain.schema.json

@@ -19,7 +19,8 @@ INNER = {
     "evaluate.judge": {"evaluate.predictions"},
     "shard.packing": {"shard.plan"},
     "synth.draw": {"synth.anatomy", "synth.cohort", "synth.sites", "synth.streams", "synth.vessel_tree"},
-    "train.engine": set(),
+    "train.checkpoint": {"train.run_dir"},
+    "train.engine": {"train.checkpoint.layout"},
 }  # fmt: skip
 # Declarations without behavior of their own.
 WITHOUT_TEST = {"train/interfaces"}

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
 
-from retfm_dist.config.durations import Duration
+from retfm_dist.config.durations import Duration, SaveEvery
 from retfm_dist.config.paths import ConfigPath
 from retfm_dist.errors import ConfigError
 
@@ -230,10 +230,17 @@ class EngineConfig(Section):
 class CheckpointConfig(Section):
     """When the run's state is saved and how much of it is kept."""
 
-    every: Duration
-    """Interval between checkpoints; the last step is always saved."""
+    every: SaveEvery
+    """Interval between checkpoints: a length of training, a time ("30 minutes"), "auto" (what
+    loses the least, from the measured cost and hours_between_failures) or "continuous" (again as
+    soon as the one before is written). The last step is always saved."""
+    hours_between_failures: Annotated[float, Field(gt=0)] = 24.0
+    """Mean time between failures of the whole job, for "auto"."""
     keep_last: Positive = 2
     """Number of newest complete checkpoints kept."""
+    keep_every: Duration | None = None
+    """Checkpoints after a multiple of this length are kept for ever, so far as they are saved: let
+    it be a multiple of `every`; null keeps none."""
 
 
 class LogConfig(Section):

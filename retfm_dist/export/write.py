@@ -40,7 +40,7 @@ from retfm_dist.export.architecture import Architecture, encoder_state, timm_con
 from retfm_dist.export.card import render_card
 from retfm_dist.export.load import CONFIG_NAME, PROVENANCE_NAME, WEIGHTS_NAME
 from retfm_dist.model.mae import MaskedAutoencoder
-from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, read_weights
+from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints, read_weights
 from retfm_dist.train.experiment import experiment_of
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.versions import software_versions

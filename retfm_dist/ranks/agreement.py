@@ -3,7 +3,7 @@
 Everything works without a process group: a single process is rank 0 of a world of 1.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -48,18 +48,18 @@ def first_rank_where(
     return None if lowest == nobody else lowest
 
 
-def highest(value: int, *, device: torch.device | str = "cpu") -> int:
-    """Return the highest of the values that the ranks give, the same on all.
+def highest(values: Sequence[int], *, device: torch.device | str = "cpu") -> list[int]:
+    """Return the highest of what the ranks give, at each place, the same on all.
 
     Args:
-        value: This rank's.
+        values: This rank's; as many on every rank.
         device: Where the answer travels: the GPU for NCCL, the CPU for gloo.
     """
     if not has_group():
-        return value
-    found = torch.tensor(value, device=device)
+        return [int(value) for value in values]
+    found = torch.tensor(values, device=device)
     torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX)
-    return int(found.item())
+    return found.tolist()
 
 
 def from_main(compute: Callable[[], Value], *, ranks: Ranks) -> Value:

@@ -10,25 +10,24 @@ from pathlib import Path
 import torch
 
 from retfm_dist.config import PretrainConfig
-from retfm_dist.config.load import config_hash
 from retfm_dist.durable import write_json
+from retfm_dist.errors import TrainError
 from retfm_dist.ranks.agreement import from_each, from_main, highest
 from retfm_dist.ranks.heartbeat import Heartbeat
 from retfm_dist.ranks.stopping import StopReason, StopRequest
 from retfm_dist.ranks.world import Ranks
-from retfm_dist.train.checkpoint import open_checkpoint, prune_checkpoints, write_checkpoint
+from retfm_dist.train.checkpoint.read import open_checkpoint
 from retfm_dist.train.displays import Displays
 from retfm_dist.train.engine.engine import Engine, SavedState
-from retfm_dist.train.environment import COMPUTE_LIBRARIES
 from retfm_dist.train.experiment import experiment_of
 from retfm_dist.train.interfaces import Loader, TrainableModel
 from retfm_dist.train.run import Run
 from retfm_dist.train.run_dir import RunDir
+from retfm_dist.train.saving import Saving
 from retfm_dist.train.schedule import plan_run
 from retfm_dist.train.start import Fresh, describe_start, enter_run_dir
 from retfm_dist.train.step import batch_inputs, train_step
 from retfm_dist.train.uid_log import log_uids
-from retfm_dist.versions import software_versions
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +90,8 @@ def fit(
         stop = stop or StopRequest(ranks)
         displays = Displays(run, start_step=step, model=model, interval=interval)
         # In this order the tracker is closed before a signal may end the process at once.
-        with stop.saving(), displays:
-            reached = _train(run, displays, start_step=step, stop=stop)
+        with stop.saving(), displays, Saving(run) as saving:
+            reached = _train(run, displays, saving, start_step=step, stop=stop)
             displays.is_finished = reached == plan.total_steps
         if reached == plan.total_steps:
             from_main(lambda: _mark_done(run), ranks=ranks)
@@ -108,7 +107,9 @@ def _beating(config: PretrainConfig, ranks: Ranks) -> Iterator[Heartbeat]:
         yield heartbeat
 
 
-def _train(run: Run, displays: Displays, *, start_step: int, stop: StopRequest) -> int:
+def _train(
+    run: Run, displays: Displays, saving: Saving, *, start_step: int, stop: StopRequest
+) -> int:
     """Train from `start_step` to the end; after each step log, then save, whatever is due.
 
     Returns:
@@ -117,38 +118,49 @@ def _train(run: Run, displays: Displays, *, start_step: int, stop: StopRequest) 
     grad_accum_steps = run.config.grad_accum_steps(run.ranks.world_size)
     with contextlib.closing(_inputs(run, start_step)) as inputs:
         for step in range(start_step, run.plan.total_steps):
-            loss = train_step(
-                run.engine,
-                itertools.islice(inputs, grad_accum_steps),
-                step=step,
-                grad_accum_steps=grad_accum_steps,
-                lr=run.plan.lr(step),
-                ranks=run.ranks,
-            )
+            try:
+                loss = train_step(
+                    run.engine,
+                    itertools.islice(inputs, grad_accum_steps),
+                    step=step,
+                    grad_accum_steps=grad_accum_steps,
+                    lr=run.plan.lr(step),
+                    ranks=run.ranks,
+                )
+            except TrainError:  # on all ranks alike, so that they can still save together
+                saving.finish(step)
+                raise
             run.heartbeat.note(step + 1, "logging")
             displays.show(step + 1, loss)
-            reason = _agree_to_stop(run, stop)
-            if reason or run.plan.is_due(step + 1, run.plan.checkpoint_every):
-                _save(run, step + 1, log_interval=displays.interval_state())
+            reason, is_due = _agree(run, saving, stop, step=step + 1)
+            if reason or is_due:
+                saving.begin(step + 1, log_interval=displays.interval_state())
             if reason and step + 1 < run.plan.total_steps:
+                saving.finish(step + 1)
                 logger.info(
                     "stopped by %s after step %d, which is saved; the same command continues",
                     reason.words,
                     step + 1,
                 )
                 return step + 1
+    saving.finish(run.plan.total_steps)
     return run.plan.total_steps
 
 
-def _agree_to_stop(run: Run, stop: StopRequest) -> StopReason:
-    """Return why the ranks stop after this step, the same on all; falsy if they do not."""
+def _agree(run: Run, saving: Saving, stop: StopRequest, *, step: int) -> tuple[StopReason, bool]:
+    """Return why the ranks stop after this step, falsy if they do not, and whether a save is due.
+
+    The answers are the same on all ranks; a save under way is taken further.
+    """
     limit = run.config.run.time_limit_hours
     if limit is not None and stop.seconds > 3600 * limit:
         stop.ask(StopReason.TIME_LIMIT)
-    reason = StopReason(highest(stop.reason, device=run.engine.device))
-    if reason:
+    own = (stop.reason, saving.status, saving.is_due(step))
+    asked, status, is_due = highest(own, device=run.engine.device)
+    saving.advance(status)
+    if reason := StopReason(asked):
         stop.hear()
-    return reason
+    return reason, bool(is_due)
 
 
 def _inputs(run: Run, start_step: int) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
@@ -168,32 +180,6 @@ def _inputs(run: Run, start_step: int) -> Generator[tuple[torch.Tensor, torch.Te
         )
         if batch.step > start_step:
             run.heartbeat.note(batch.step, "reading data")
-
-
-def _save(run: Run, step: int, *, log_interval: dict[str, float]) -> None:
-    """Write the checkpoint after `step` steps and remove the oldest; all ranks call this."""
-    run.heartbeat.note(step, "saving")
-    weights, moments = run.engine.gather_weights(), run.engine.gather_moments()
-    state = {
-        "step": step,
-        "images_seen": step * run.config.schedule.global_batch_size,
-        "num_updates": run.engine.num_updates(),
-        "log_interval": log_interval,
-        "data": run.loader.state(),
-        "experiment": experiment_of(run.config),
-        "config": run.config.model_dump(mode="json"),
-        "config_hash": config_hash(run.config),
-        "versions": software_versions(*COMPUTE_LIBRARIES),
-    }
-
-    def write() -> None:
-        directory = run.run_dir.checkpoint_dir(step)
-        write_checkpoint(directory, weights=weights, moments=moments, state=state)
-        write_json(run.run_dir.saved_path, {"step": step})
-        prune_checkpoints(run.run_dir.path, keep_last=run.config.checkpoint.keep_last)
-
-    from_main(write, ranks=run.ranks)
-    run.heartbeat.note(step, "reading data")
 
 
 def _describe_start(run: Run, step: int) -> None:

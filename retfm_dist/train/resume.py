@@ -7,15 +7,15 @@ from pathlib import Path
 from retfm_dist.config import PretrainConfig
 from retfm_dist.durable import sha256_file, write_json
 from retfm_dist.errors import CheckpointError
-from retfm_dist.train.checkpoint import (
-    MANIFEST,
+from retfm_dist.train.checkpoint.folder import (
     find_checkpoint,
     list_checkpoints,
-    read_state,
     remove_leftovers,
     set_aside,
-    verify_checkpoint,
 )
+from retfm_dist.train.checkpoint.layout import MANIFEST
+from retfm_dist.train.checkpoint.read import read_state
+from retfm_dist.train.checkpoint.verify import verify_checkpoint
 from retfm_dist.train.experiment import check_experiment
 from retfm_dist.train.run_dir import RunDir
 

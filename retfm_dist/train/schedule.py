@@ -18,7 +18,9 @@ class Plan:
         steps_per_epoch: Steps that make up one pass over the images.
         total_steps: Steps of the whole run.
         warmup_steps: Steps of the linear warm-up.
-        checkpoint_every: Steps between checkpoints; the last step is saved in any case.
+        checkpoint_every: Steps between checkpoints; 0 where the clock decides. The last step is
+            saved in any case.
+        keep_every: Checkpoints of a multiple of so many steps stay for ever; 0 is none.
         log_every: Steps between lines of metrics.
         reconstruct_every: Steps between reconstruction pictures; 0 is never.
         peak_lr: Learning rate at the end of the warm-up.
@@ -29,6 +31,7 @@ class Plan:
     total_steps: int
     warmup_steps: int
     checkpoint_every: int
+    keep_every: int
     log_every: int
     reconstruct_every: int
     peak_lr: float
@@ -61,15 +64,20 @@ def plan_run(config: PretrainConfig, *, steps_per_epoch: int) -> Plan:
     """
 
     def steps_of(duration) -> int:
-        return duration.to_steps(
-            steps_per_epoch=steps_per_epoch, global_batch_size=config.schedule.global_batch_size
+        return (
+            0
+            if duration is None
+            else duration.to_steps(
+                steps_per_epoch=steps_per_epoch, global_batch_size=config.schedule.global_batch_size
+            )
         )
 
     plan = Plan(
         steps_per_epoch=steps_per_epoch,
         total_steps=steps_of(config.schedule.duration),
         warmup_steps=steps_of(config.schedule.warmup),
-        checkpoint_every=steps_of(config.checkpoint.every),
+        checkpoint_every=steps_of(config.checkpoint.every.duration),
+        keep_every=steps_of(config.checkpoint.keep_every),
         log_every=steps_of(config.log.every),
         reconstruct_every=steps_of(config.log.reconstructions_every),
         peak_lr=config.lr,
@@ -77,7 +85,7 @@ def plan_run(config: PretrainConfig, *, steps_per_epoch: int) -> Plan:
     )
     for field, steps in (
         ("schedule.duration", plan.total_steps),
-        ("checkpoint.every", plan.checkpoint_every),
+        ("checkpoint.every", plan.checkpoint_every or config.checkpoint.every.duration is None),
         ("log.every", plan.log_every),
     ):
         if steps < 1:

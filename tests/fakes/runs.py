@@ -7,7 +7,7 @@ import torch
 from retfm_dist.config.load import check_config, to_yaml
 from retfm_dist.config.schema import ModelConfig, PretrainConfig
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
-from retfm_dist.train.checkpoint import write_checkpoint
+from tests.fakes.checkpoints import write_checkpoint
 
 TINY = {
     "img_size": 32,

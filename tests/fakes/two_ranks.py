@@ -8,17 +8,24 @@ that was given the saved state. The main rank writes what came out.
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import torch
 
 from retfm_dist.config import PretrainConfig
-from retfm_dist.errors import DataError
-from retfm_dist.ranks.agreement import first_rank_where, from_main, highest
+from retfm_dist.errors import CheckpointError, DataError
+from retfm_dist.ranks.agreement import first_rank_where, from_each, from_main, highest
 from retfm_dist.ranks.world import Ranks, ranks_from_environment
-from retfm_dist.train.checkpoint import open_checkpoint, write_checkpoint
+from retfm_dist.train.checkpoint import saver as saver_module
+from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
+from retfm_dist.train.checkpoint.layout import Stretch
+from retfm_dist.train.checkpoint.read import open_checkpoint
+from retfm_dist.train.checkpoint.saver import Retention, Saver
 from retfm_dist.train.engine.engine import Engine, SavedState
 from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
+from retfm_dist.train.run_dir import RunDir
+from tests.fakes.checkpoints import state_of, weights_of, write_checkpoint
 from tests.fakes.training import TinyMae, run_steps, tiny_config
 
 # ZeRO stage, precision, micro-batch of a global batch of 8 on two ranks.
@@ -33,14 +40,10 @@ def run_case(out_dir: Path, config: PretrainConfig, ranks: Ranks, device: torch.
     with torch.no_grad():
         model.decoder.bias.fill_(-0.0)
     engine = Engine(config, model=model, ranks=ranks, device=device)
-    first = engine.gather_weights()
+    first = weights_of(engine)
     losses = run_steps(engine, config, ranks, range(3))
-    weights, moments = engine.gather_weights(), engine.gather_moments()
-    state = {"losses": losses, "num_updates": engine.num_updates()}
-    if ranks.is_main:
-        assert torch.signbit(first["decoder.bias"]).all(), "a sign of zero was lost"
-        write_checkpoint(out_dir / "saved", weights=weights, moments=moments, state=state)
-    torch.distributed.barrier()
+    assert torch.signbit(first["decoder.bias"]).all(), "a sign of zero was lost"
+    save(engine, out_dir / "saved", losses, ranks)
     finish(engine, out_dir / "straight", config, ranks)
 
     saved = open_checkpoint(out_dir / "saved")
@@ -56,10 +59,16 @@ def run_case(out_dir: Path, config: PretrainConfig, ranks: Ranks, device: torch.
 
 def finish(engine: Engine, directory: Path, config: PretrainConfig, ranks: Ranks) -> None:
     losses = run_steps(engine, config, ranks, range(3, 5))
-    weights, moments = engine.gather_weights(), engine.gather_moments()
-    if ranks.is_main:
-        write_checkpoint(directory, weights=weights, moments=moments, state={"losses": losses})
+    save(engine, directory, losses, ranks)
     engine.close()
+
+
+def save(engine: Engine, directory: Path, losses: list[float], ranks: Ranks) -> None:
+    whole = state_of(engine)
+    state = {"losses": losses, "num_updates": whole.num_updates}
+    if ranks.is_main:
+        write_checkpoint(directory, weights=whole.weights, moments=whole.moments, state=state)
+    torch.distributed.barrier()
 
 
 def check_decisions(ranks: Ranks) -> dict[str, object]:
@@ -76,9 +85,58 @@ def check_decisions(ranks: Ranks) -> dict[str, object]:
         from_main(lambda: {"step": 3}, ranks=ranks) == {"step": 3},
         first_rank_where(ranks.rank == 1, rank=ranks.rank) == 1,
         first_rank_where(False, rank=ranks.rank) is None,
-        highest(3 - ranks.rank) == 3,
+        highest([3 - ranks.rank, ranks.rank]) == [3, 1],
     ]
     return {"every_rank_agrees": first_rank_where(not all(answers), rank=ranks.rank) is None}
+
+
+def check_saving(out_dir: Path, ranks: Ranks) -> dict[str, object]:
+    """Save with a slow rank, and with one whose disk is full."""
+    write = saver_module.write_part
+    own = torch.full((3,), float(ranks.rank))
+    run_dir = RunDir(out_dir / "saving")
+
+    def save(step: int) -> float:
+        state = {"step": step, "shapes": {"a": [6]}}
+        return saver.begin(step, [(Stretch("weights", "a", 3 * ranks.rank), own)], state)
+
+    def write_slowly(*args):
+        time.sleep(1.0)
+        return write(*args)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    saver = Saver(
+        run_dir,
+        num_values=3,
+        retention=Retention(2, 0),
+        ranks=ranks,
+        device=torch.device("cpu"),
+    )
+    saver_module.write_part = write_slowly if ranks.rank == 1 else write
+    stall_s = save(2)
+    own.fill_(9)
+    none_yet = list_checkpoints(run_dir.path) == []
+    torch.distributed.barrier()
+    saver.finish()
+    whole = open_checkpoint(find_checkpoint(run_dir.path)).weights["a"].tolist()
+    saver_module.write_part = full if ranks.rank == 1 else write
+    save(4)
+    try:
+        saver.finish()
+        failure = "none"
+    except CheckpointError as error:
+        failure = str(error)
+    saver.close()
+    found = {
+        "stall_s": stall_s,
+        "none_yet": none_yet,
+        "whole": whole,
+        "failure": failure,
+        "left": sorted(path.name for path in (run_dir.path / "checkpoints").iterdir()),
+    }
+    return {"saving": from_each(found)}
 
 
 def main(out_dir: Path) -> None:
@@ -92,7 +150,7 @@ def main(out_dir: Path) -> None:
             schedule__micro_batch_size=micro,
         )
         run_case(out_dir / f"{stage}-{precision}-{micro}", config, ranks, device)
-    decisions = check_decisions(ranks)
+    decisions = check_decisions(ranks) | check_saving(out_dir, ranks)
     if ranks.is_main:
         (out_dir / "decisions.json").write_text(json.dumps(decisions))
     stop_ranks()

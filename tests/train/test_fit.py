@@ -13,9 +13,11 @@ from retfm_dist.errors import CheckpointError, DataError, TrainError
 from retfm_dist.ranks.heartbeat import Heartbeat
 from retfm_dist.ranks.stopping import StopReason, StopRequest
 from retfm_dist.ranks.world import Ranks
-from retfm_dist.train.checkpoint import find_checkpoint, list_checkpoints, open_checkpoint
+from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
+from retfm_dist.train.checkpoint.read import open_checkpoint
 from retfm_dist.train.fit import fit
 from retfm_dist.train.run_dir import RunDir
+from tests.fakes.checkpoints import bits_of
 from tests.fakes.training import FakeLoader, FakeModel, TinyMae, draw_nothing, tiny_config
 
 
@@ -58,8 +60,7 @@ def lines_of(run_dir):
 
 def bytes_of_last(run_dir):
     directory = find_checkpoint(run_dir)
-    names = ("weights.safetensors", "moments.safetensors")
-    return directory.name, *((directory / name).read_bytes() for name in names)
+    return directory.name, bits_of(directory)
 
 
 def test_a_run_leaves_all_that_the_contract_names(tmp_path, device, caplog):
@@ -115,7 +116,7 @@ def test_a_damaged_newest_checkpoint_costs_one_interval_only(tmp_path, device, c
     run(tiny_config(tmp_path / "straight"))
     run(config, cut_at=5)
     newest = list_checkpoints(tmp_path / "run")[-1]
-    (newest / "weights.safetensors").write_bytes(b"torn")
+    (newest / "rank_0000.safetensors").write_bytes(b"torn")
     run(config)
     assert "passed over" in caplog.text
     assert bytes_of_last(tmp_path / "run") == bytes_of_last(tmp_path / "straight")

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from retfm_dist.errors import CheckpointError
-from retfm_dist.train.checkpoint import list_checkpoints, write_checkpoint
+from retfm_dist.train.checkpoint.folder import list_checkpoints
 from retfm_dist.train.experiment import experiment_of
 from retfm_dist.train.resume import choose_checkpoint, is_finished, set_history_aside
 from retfm_dist.train.run_dir import RunDir
+from tests.fakes.checkpoints import write_checkpoint
 from tests.fakes.training import tiny_config
 
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from retfm_dist.ranks.world import Ranks
-from retfm_dist.train.checkpoint import open_checkpoint
+from retfm_dist.train.checkpoint.read import open_checkpoint
 from retfm_dist.train.engine.engine import Engine, SavedState
+from tests.fakes.checkpoints import state_of, weights_of
 from tests.fakes.processes import ROOT, environment
 from tests.fakes.training import TinyMae, run_steps, tiny_config
 from tests.fakes.two_ranks import CASES
@@ -56,7 +57,7 @@ def test_two_ranks_train_as_one_does(results, tmp_path, device, name):
     model = TinyMae()
     engine = Engine(config, model=model, ranks=Ranks(), device=device)
     run_steps(engine, config, Ranks(), range(3))
-    one = engine.gather_weights()
+    one = weights_of(engine)
     engine.close()
     two, state = read(results, name, "saved")
     assert state["num_updates"] == 3
@@ -77,8 +78,9 @@ def test_one_rank_takes_over_every_bit_from_two(results, tmp_path, device, name,
         device=device,
         saved=SavedState(checkpoint.weights, checkpoint.moments, state["num_updates"]),
     )
-    taken = engine.gather_weights()
-    for key, part in engine.gather_moments().items():
+    whole = state_of(engine)
+    taken = dict(whole.weights)
+    for key, part in whole.moments.items():
         taken |= {f"{key}/{parameter}": tensor for parameter, tensor in part.items()}
     assert bits_of(taken) == bits_of(saved)
     assert engine.num_updates() == 3
@@ -86,4 +88,13 @@ def test_one_rank_takes_over_every_bit_from_two(results, tmp_path, device, name,
 
 
 def test_decisions_of_the_main_rank_are_everyones(results):
-    assert json.loads((results / "decisions.json").read_text()) == {"every_rank_agrees": True}
+    assert json.loads((results / "decisions.json").read_text())["every_rank_agrees"]
+
+
+def test_ranks_commit_when_the_slowest_has_written_and_fail_together(results):
+    for found in json.loads((results / "decisions.json").read_text())["saving"]:
+        assert found["none_yet"]
+        assert found["stall_s"] < 0.5
+        assert found["whole"] == [0, 0, 0, 1, 1, 1]
+        assert "step_00000004: cannot write the checkpoint; got [Errno 28]" in found["failure"]
+        assert found["left"] == ["step_00000002"]

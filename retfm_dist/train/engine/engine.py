@@ -16,9 +16,10 @@ from torch import nn
 from retfm_dist.config import PretrainConfig
 from retfm_dist.errors import CheckpointError
 from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.checkpoint.layout import Stretch
 from retfm_dist.train.engine.library import import_deepspeed
 from retfm_dist.train.engine.optimizer import build_optimizer
-from retfm_dist.train.engine.partitions import MOMENTS, Partitions, find_partitions
+from retfm_dist.train.engine.partitions import MOMENTS, WEIGHTS, Partitions, find_partitions
 from retfm_dist.train.engine.settings import deepspeed_config
 from retfm_dist.weights.compare import describe_mismatch, shapes_of
 
@@ -93,7 +94,6 @@ class Engine:
             optimizer=optimizer,
             zero_optimizer=self._engine.optimizer,
             ranks=ranks,
-            device=device,
         )
         self._partitions.set_weights(exact)
         # Frozen parameters (the sine tables) are rounded with everything else in bf16, as the
@@ -101,7 +101,9 @@ class Engine:
         self._frozen = {
             name: exact[name] for name, p in model.named_parameters() if not p.requires_grad
         }
-        if saved is not None:
+        if saved is None:
+            self._partitions.clear_moments()
+        else:
             self._partitions.set_moments(
                 {key: dict(saved.moments[key]) for key in MOMENTS}, num_updates=saved.num_updates
             )
@@ -154,14 +156,21 @@ class Engine:
         finally:
             self._engine.train()
 
-    def gather_weights(self) -> dict[str, torch.Tensor]:
-        """Return all fp32 weights on the main rank, frozen tables included; all ranks call this."""
-        weights = self._partitions.gather(None, ranks=self._ranks)
-        return weights | self._frozen if self._ranks.is_main else {}
+    def owned(self) -> Iterator[tuple[Stretch, torch.Tensor]]:
+        """Yield what this rank owns of the fp32 state: where each stretch lies, and its values.
 
-    def gather_moments(self) -> dict[str, dict[str, torch.Tensor]]:
-        """Return both Adam moments of all parameters on the main rank; all ranks call this."""
-        return {key: self._partitions.gather(key, ranks=self._ranks) for key in MOMENTS}
+        All ranks' together are the whole state, each element once; the frozen tables are the main
+        rank's. The values are views: the next update changes them.
+        """
+        tables = self._frozen if self._ranks.is_main else {}
+        for name, table in tables.items():
+            yield Stretch(WEIGHTS, name, 0), table.view(-1)
+        yield from self._partitions.owned(self._ranks)
+
+    def shapes(self) -> dict[str, list[int]]:
+        """Return the whole shape of every parameter, frozen tables included."""
+        shapes = self._partitions.shapes | {name: t.shape for name, t in self._frozen.items()}
+        return {name: list(shape) for name, shape in shapes.items()}
 
     def num_updates(self) -> int:
         """Return Adam's own count of updates."""

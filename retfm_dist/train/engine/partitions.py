@@ -8,8 +8,9 @@ of a parameter lie where, in the same words for every stage, so that checkpoints
     stage 1, 2 a stretch of the flat fp32 partition of the parameter's group
     stage 3    the parameter's own 1/world_size, padded, inside a flat fp32 sub-group
 
-This module reads attributes that DeepSpeed puts on parameters and optimizers, but does not
-import it.
+Taken over all ranks, the pieces cover every element once; at stage 0, where all ranks hold all, a
+rank counts as the owner of its share. This module reads attributes that DeepSpeed puts on
+parameters and optimizers, but does not import it.
 """
 
 from collections.abc import Iterator
@@ -17,12 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.distributed
 from torch import nn
 
 from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.checkpoint.layout import KINDS, Stretch
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
+WEIGHTS, *MOMENTS = KINDS
 
 
 @dataclass(frozen=True)
@@ -51,50 +52,41 @@ class Partitions:
         shapes: Full shape of each trainable parameter, in the model's order.
         pieces: This rank's piece; absent where the rank holds nothing of a parameter.
         is_replicated: Whether every rank holds every parameter whole (stage 0).
-        device: Where the pieces are.
     """
 
     optimizer: torch.optim.Optimizer
     shapes: dict[str, torch.Size]
     pieces: dict[str, Piece]
     is_replicated: bool
-    device: torch.device
 
-    def gather(self, key: str | None, *, ranks: Ranks) -> dict[str, torch.Tensor]:
-        """Assemble full tensors on the main rank; every rank must call this.
-
-        Bits are added as integers: each element has one owner and zeros elsewhere, so the sum is
-        exact to the sign of zero, which a sum of floats would lose.
+    def owned(self, ranks: Ranks) -> Iterator[tuple[Stretch, torch.Tensor]]:
+        """Yield what this rank owns of weights and moments: where it lies, and its values.
 
         Args:
-            key: None for the weights, "exp_avg" or "exp_avg_sq" for a moment.
             ranks: Which rank this is.
 
-        Returns:
-            Name -> fp32 tensor on the CPU; empty on all ranks but the main one.
+        Yields:
+            A stretch and its values, a view on the device, [n] fp32, n > 0; always in one order.
         """
-        full = {}
-        for name, shape in self.shapes.items():
-            piece = self.pieces.get(name)
-            if self.is_replicated:
-                assert piece is not None
-                if ranks.is_main:
-                    full[name] = self._values(piece, key).to("cpu", copy=True).view(shape)
-                continue
-            bits = torch.zeros(shape.numel(), dtype=torch.int32, device=self.device)
-            if piece is not None:
-                stretch = bits[piece.param_start : piece.param_start + piece.num_elements]
-                stretch.copy_(self._values(piece, key).view(torch.int32))
-            if ranks.world_size > 1:
-                torch.distributed.reduce(bits, dst=0)
-            if ranks.is_main:
-                full[name] = bits.view(torch.float32).view(shape).to("cpu")
-        return full
+        for kind in KINDS:
+            for name, piece in self.pieces.items():
+                begin, end = 0, piece.num_elements
+                if self.is_replicated:
+                    begin = end * ranks.rank // ranks.world_size
+                    end = end * (ranks.rank + 1) // ranks.world_size
+                if end > begin:
+                    stretch = Stretch(kind, name, piece.param_start + begin)
+                    yield stretch, self._values(piece, kind)[begin:end]
 
     def set_weights(self, weights: dict[str, torch.Tensor]) -> None:
         """Copy this rank's pieces of full fp32 weights into place, bit for bit."""
         for name, piece in self.pieces.items():
-            self._copy_in(weights[name], piece, None)
+            self._copy_in(weights[name], piece, WEIGHTS)
+
+    def clear_moments(self, *, num_updates: int = 0) -> None:
+        """Give the optimizer the moments that it begins with, which it would make itself later."""
+        for owner in self._owners():
+            self.optimizer.state[owner] = self._empty_state(owner, num_updates)
 
     def set_moments(self, moments: dict[str, dict[str, torch.Tensor]], *, num_updates: int) -> None:
         """Give the optimizer its moments and its own count of updates.
@@ -103,8 +95,7 @@ class Partitions:
             moments: "exp_avg" and "exp_avg_sq", each name -> full fp32 tensor.
             num_updates: Updates already made, which Adam's bias correction needs.
         """
-        for owner in self._owners():
-            self.optimizer.state[owner] = self._empty_state(owner, num_updates)
+        self.clear_moments(num_updates=num_updates)
         for name, piece in self.pieces.items():
             for key in MOMENTS:
                 self._copy_in(moments[key][name], piece, key)
@@ -118,14 +109,14 @@ class Partitions:
     def _owners(self) -> list[torch.Tensor]:
         return list({id(piece.owner): piece.owner for piece in self.pieces.values()}.values())
 
-    def _values(self, piece: Piece, key: str | None) -> torch.Tensor:
+    def _values(self, piece: Piece, kind: str) -> torch.Tensor:
         """Return the elements of a piece, a view, [num_elements] fp32."""
-        tensor = piece.owner if key is None else self.optimizer.state[piece.owner][key]
+        tensor = piece.owner if kind == WEIGHTS else self.optimizer.state[piece.owner][kind]
         return tensor.detach().view(-1).narrow(0, piece.owner_start, piece.num_elements)
 
-    def _copy_in(self, full: torch.Tensor, piece: Piece, key: str | None) -> None:
+    def _copy_in(self, full: torch.Tensor, piece: Piece, kind: str) -> None:
         stretch = full.view(-1).narrow(0, piece.param_start, piece.num_elements)
-        self._values(piece, key).copy_(stretch)
+        self._values(piece, kind).copy_(stretch)
 
     def _empty_state(self, owner: torch.Tensor, num_updates: int) -> dict[str, torch.Tensor]:
         """Return what AdamW makes for a tensor at its first step, with another count."""
@@ -141,7 +132,6 @@ def find_partitions(
     optimizer: torch.optim.Optimizer,
     zero_optimizer: Any,
     ranks: Ranks,
-    device: torch.device,
 ) -> Partitions:
     """Find this rank's pieces after `deepspeed.initialize`.
 
@@ -150,7 +140,6 @@ def find_partitions(
         optimizer: The PyTorch optimizer that was handed in.
         zero_optimizer: DeepSpeed's optimizer; the same object as `optimizer` at stage 0.
         ranks: Which rank this is.
-        device: Where the model computes.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     return Partitions(
@@ -158,7 +147,6 @@ def find_partitions(
         shapes={name: getattr(p, "ds_shape", p.shape) for name, p in trainable.items()},
         pieces=dict(_find_pieces(trainable, optimizer, zero_optimizer, ranks)),
         is_replicated=zero_optimizer is optimizer,
-        device=device,
     )
 
 

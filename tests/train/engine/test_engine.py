@@ -1,6 +1,5 @@
 """One rank, in this process, against plain PyTorch; two ranks are in test_two_ranks."""
 
-import copy
 import math
 
 import pytest
@@ -8,9 +7,10 @@ import torch
 
 from retfm_dist.errors import CheckpointError
 from retfm_dist.ranks.world import Ranks
-from retfm_dist.train.engine.engine import Engine, SavedState, load_weights
+from retfm_dist.train.engine.engine import Engine, load_weights
 from retfm_dist.train.engine.optimizer import parameter_groups
 from retfm_dist.train.schedule import plan_run
+from tests.fakes.checkpoints import state_of, weights_of
 from tests.fakes.training import TinyMae, batches_of, run_steps, tiny_config
 
 RANKS = Ranks()
@@ -40,11 +40,6 @@ def run_plain(config, steps):
     return losses, model
 
 
-def state_of(engine):
-    weights, moments = engine.gather_weights(), engine.gather_moments()
-    return SavedState(copy.deepcopy(weights), copy.deepcopy(moments), engine.num_updates())
-
-
 def assert_same_bits(one, other):
     assert one.keys() == other.keys()
     for name in one:
@@ -60,7 +55,7 @@ def test_every_stage_trains_as_plain_pytorch_does(tmp_path, device, stage):
     losses = run_steps(engine, config, RANKS, range(4))
     plain_losses, plain = run_plain(config, range(4))
     assert losses == pytest.approx(plain_losses, rel=1e-6)
-    weights = engine.gather_weights()
+    weights = weights_of(engine)
     for name, parameter in plain.named_parameters():
         torch.testing.assert_close(weights[name], parameter.detach(), rtol=1e-5, atol=1e-6)
     engine.close()
@@ -90,7 +85,7 @@ def test_restored_state_goes_on_bit_for_bit(tmp_path, device, stage, precision, 
     engine.close()
 
     other = Engine(config, model=TinyMae(seed=9), ranks=RANKS, device=device, saved=saved)
-    assert_same_bits(other.gather_weights(), saved.weights)
+    assert_same_bits(weights_of(other), saved.weights)
     assert other.num_updates() == saved.num_updates == 3
     assert run_steps(other, config, RANKS, range(3, 6)) == straight_losses
     resumed = state_of(other)
@@ -106,18 +101,18 @@ def test_first_weights_and_frozen_tables_are_not_rounded(tmp_path, device, stage
     model = TinyMae()
     exact = {name: p.detach().clone() for name, p in model.named_parameters()}
     engine = Engine(config, model=model, ranks=RANKS, device=device)
-    assert_same_bits(engine.gather_weights(), exact)
+    assert_same_bits(weights_of(engine), exact)
     run_steps(engine, config, RANKS, range(2))
-    assert torch.equal(engine.gather_weights()["pos_embed"], exact["pos_embed"])
+    assert torch.equal(weights_of(engine)["pos_embed"], exact["pos_embed"])
     engine.close()
 
 
-def test_the_sign_of_zero_survives_gathering(tmp_path, device):
+def test_the_sign_of_zero_survives(tmp_path, device):
     model = TinyMae()
     with torch.no_grad():
         model.encoder.bias.fill_(-0.0)
     engine = Engine(tiny_config(tmp_path), model=model, ranks=RANKS, device=device)
-    assert torch.signbit(engine.gather_weights()["encoder.bias"]).all()
+    assert torch.signbit(weights_of(engine)["encoder.bias"]).all()
     engine.close()
 
 
@@ -133,12 +128,12 @@ def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path, device, stage, 
     )
     engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
     run_steps(engine, config, RANKS, range(2))
-    before = engine.gather_weights()
+    before = weights_of(engine)
     engine._model.norm.weight.register_hook(lambda gradient: gradient * math.nan)
     ((images, noise),) = batches_of(config, RANKS, 2)
     engine.forward_backward(images, noise, is_last=True)
     assert not engine.update(0.01)
-    assert_same_bits(engine.gather_weights(), before)
+    assert_same_bits(weights_of(engine), before)
     engine.close()
 
 
@@ -156,7 +151,7 @@ def test_looking_at_the_model_does_not_change_training(tmp_path, device, stage):
                     images, noise = next(batches_of(config, RANKS, 0))
                     assert not model(images, noise).loss.requires_grad
                 assert model.training
-        weights.append(engine.gather_weights())
+        weights.append(weights_of(engine))
         engine.close()
     assert_same_bits(*weights)
 

@@ -1,0 +1,114 @@
+"""Saving of a run: what is in a checkpoint's state, and when one is due."""
+
+from types import TracebackType
+from typing import Any
+
+from typing_extensions import Self
+
+from retfm_dist.config.load import config_hash
+from retfm_dist.train.checkpoint.saver import Retention, Saver, Status
+from retfm_dist.train.checkpoint.trigger import Trigger
+from retfm_dist.train.environment import COMPUTE_LIBRARIES
+from retfm_dist.train.experiment import experiment_of
+from retfm_dist.train.run import Run
+from retfm_dist.versions import software_versions
+
+
+class Saving:
+    """Saves a run while it trains; a context manager that every rank enters.
+
+    Args:
+        run: The run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        """Take the memory that a copy of the state needs."""
+        self._run = run
+        checkpoint = run.config.checkpoint
+        self._saver = Saver(
+            run.run_dir,
+            num_values=sum(len(values) for _, values in run.engine.owned()),
+            retention=Retention(checkpoint.keep_last, run.plan.keep_every),
+            ranks=run.ranks,
+            device=run.engine.device,
+        )
+        self._trigger = Trigger(
+            checkpoint.every,
+            every_steps=run.plan.checkpoint_every,
+            time_between_failures_s=3600 * checkpoint.hours_between_failures,
+        )
+
+    def __enter__(self) -> Self:
+        """Return this object."""
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the thread that writes."""
+        self._saver.close()
+
+    @property
+    def status(self) -> Status:
+        """What this rank's thread is at."""
+        return self._saver.status
+
+    def is_due(self, step: int) -> bool:
+        """Whether to save after `step` steps, as the main rank sees it; False on the others."""
+        is_last = step == self._run.plan.total_steps
+        return self._run.ranks.is_main and (
+            is_last or self._trigger.is_due(step, is_saving=self._saver.is_saving)
+        )
+
+    def advance(self, status: int) -> None:
+        """Take the save under way one stage further; all ranks call this with the highest status.
+
+        Raises:
+            CheckpointError: A rank could not write its part, or the main one not commit them.
+        """
+        self._saver.advance(status)
+
+    def begin(self, step: int, *, log_interval: dict[str, float]) -> None:
+        """Copy the state after `step` steps and begin to write it; all ranks call this.
+
+        Args:
+            step: Completed steps.
+            log_interval: `Displays.interval_state`.
+
+        Raises:
+            CheckpointError: The save before has failed, on any rank.
+        """
+        self._run.heartbeat.note(step, "saving")
+        state = self._state(step) | {"log_interval": log_interval}
+        stall_s = self._saver.begin(step, self._run.engine.owned(), state)
+        self._trigger.saved(stall_s=stall_s)
+        self._run.heartbeat.note(step, "reading data")
+
+    def finish(self, step: int) -> None:
+        """Wait until the save under way is complete; all ranks call this.
+
+        Args:
+            step: Completed steps.
+
+        Raises:
+            CheckpointError: A rank could not write its part, or the main one not commit them.
+        """
+        self._run.heartbeat.note(step, "saving")
+        self._saver.finish()
+
+    def _state(self, step: int) -> dict[str, Any]:
+        run = self._run
+        return {
+            "step": step,
+            "images_seen": step * run.config.schedule.global_batch_size,
+            "num_updates": run.engine.num_updates(),
+            "shapes": run.engine.shapes(),
+            "data": run.loader.state(),
+            "experiment": experiment_of(run.config),
+            "config": run.config.model_dump(mode="json"),
+            "config_hash": config_hash(run.config),
+            "versions": software_versions(*COMPUTE_LIBRARIES),
+        }

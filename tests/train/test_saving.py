@@ -1,0 +1,82 @@
+"""What is saved when, seen through whole runs of the tiny model on one rank."""
+
+import json
+
+import pytest
+import torch
+
+from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
+from retfm_dist.train.checkpoint.read import read_state
+from retfm_dist.train.fit import fit
+from tests.fakes.checkpoints import bits_of
+from tests.fakes.training import FakeLoader, FakeModel, TinyMae, tiny_config
+
+
+def run(config, *, step_s=0.0):
+    assert fit(
+        config,
+        model=FakeModel(TinyMae()),
+        build_loader=lambda: FakeLoader(config, Ranks(), step_s=step_s),
+        ranks=Ranks(),
+        device=torch.device("cpu"),
+    )
+
+
+def steps_of(run_dir):
+    return [int(path.name.removeprefix("step_")) for path in list_checkpoints(run_dir)]
+
+
+def test_every_interval_is_kept_to_and_gives_the_same_weights(tmp_path, device):
+    saved = {}
+    for every in ("3 steps", "continuous", "auto", "10 hours"):
+        config = tiny_config(
+            tmp_path / every,
+            checkpoint__every=every,
+            checkpoint__keep_last=100,
+            schedule__duration="12 steps",
+        )
+        run(config, step_s=0.02)
+        saved[every] = steps_of(config.run.dir)
+    assert saved["3 steps"] == [3, 6, 9, 12]
+    assert saved["auto"] == saved["10 hours"] == [12]
+    assert saved["continuous"][0] == 1
+    assert saved["continuous"][-1] == 12
+    bits = [bits_of(find_checkpoint(tmp_path / every)) for every in saved]
+    assert all(one == bits[0] for one in bits)
+
+
+def test_retention_of_the_config(tmp_path, device):
+    config = tiny_config(
+        tmp_path,
+        checkpoint__every="1 steps",
+        checkpoint__keep_last=1,
+        checkpoint__keep_every="1 epochs",  # 4 steps
+        schedule__duration="10 steps",
+    )
+    run(config)
+    assert steps_of(tmp_path) == [4, 8, 10]
+
+
+def test_the_state_names_all_that_a_reader_needs(tmp_path, device):
+    run(tiny_config(tmp_path))
+    state = read_state(find_checkpoint(tmp_path))
+    expected = {
+        "format", "world_size", "step", "images_seen", "num_updates", "shapes", "data",
+        "experiment", "config", "config_hash", "versions", "log_interval",
+    }  # fmt: skip
+    assert state.keys() == expected
+    assert state["shapes"]["encoder.weight"] == [25, 12]
+    assert json.loads((tmp_path / "saved.json").read_text()) == {"step": 6}
+
+
+def test_nothing_but_checkpoints_is_left(tmp_path, device):
+    run(tiny_config(tmp_path, checkpoint__every="continuous"))
+    names = [path.name for path in (tmp_path / "checkpoints").iterdir()]
+    assert all(name.startswith("step_") for name in names)
+
+
+@pytest.mark.parametrize("every", ["0 hours", "soon", "3 miles"])
+def test_an_interval_that_is_none_is_refused(tmp_path, every):
+    with pytest.raises(ValueError, match="continuous"):
+        tiny_config(tmp_path, checkpoint__every=every)
