@@ -54,7 +54,7 @@ def pretrain(arguments: argparse.Namespace, stop: StopRequest) -> None:
         device = start_ranks(ranks)
         is_finished = fit(
             config,
-            model=build_pretraining_model(config),
+            build_model=partial(build_pretraining_model, config),
             build_loader=partial(build_loader, config, ranks=ranks, device=device),
             ranks=ranks,
             device=device,

@@ -227,6 +227,32 @@ class EngineConfig(Section):
         return self
 
 
+class StabilityConfig(Section):
+    """What happens when a step is not finite or its loss is a spike: it changes no weight."""
+
+    skips_before_rollback: Positive = 3
+    """Bad steps in a row after which the run goes back to a checkpoint and passes over a window."""
+    rollback_margin: Annotated[int, Field(ge=0)] = 100
+    """Steps before the first bad one that are passed over too."""
+    max_rollbacks: Annotated[int, Field(ge=0)] = 3
+    """Rollbacks of a run after which bad steps in a row end it."""
+    spike_deviations: Annotated[float, Field(gt=0)] | None = None
+    """A loss that is so many robust standard deviations above the median of the last sound ones is
+    a spike; null looks for none."""
+    spike_history: Annotated[int, Field(ge=4)] = 64
+    """Sound losses that the median is taken of."""
+    skip_steps: tuple[tuple[int, int], ...] = ()
+    """Windows [begin, end) of 0-based steps to pass over, such as [[1180, 1203]]."""
+
+    @field_validator("skip_steps")
+    @classmethod
+    def _windows_ascend(cls, windows: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        for begin, end in windows:
+            if not 0 <= begin < end:
+                raise ValueError(f"skip_steps must be windows [begin, end), got [{begin}, {end}]")
+        return windows
+
+
 class CheckpointConfig(Section):
     """When the run's state is saved and how much of it is kept."""
 
@@ -283,6 +309,7 @@ class PretrainConfig(Section):
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     engine: EngineConfig
+    stability: StabilityConfig = StabilityConfig()
     checkpoint: CheckpointConfig
     log: LogConfig
     tracking: TrackingConfig = TrackingConfig()

@@ -29,23 +29,20 @@ def has_group() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def first_rank_where(
-    condition: bool, *, rank: int, device: torch.device | str = "cpu"
-) -> int | None:
-    """Return the lowest rank on which `condition` holds, or None; the same answer on all ranks.
+def gather_scalars(value: torch.Tensor) -> torch.Tensor:
+    """Return the values that the ranks give, the same on all, without a host wait.
 
     Args:
-        condition: This rank's own finding.
-        rank: This rank.
-        device: Where the answer travels: the GPU for NCCL, the CPU for gloo.
+        value: [] on the device that the group communicates on.
+
+    Returns:
+        [world_size] in the order of ranks.
     """
     if not has_group():
-        return rank if condition else None
-    nobody = torch.distributed.get_world_size()
-    found = torch.tensor(rank if condition else nobody, device=device)
-    torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MIN)
-    lowest = int(found.item())
-    return None if lowest == nobody else lowest
+        return value[None]
+    values = [torch.empty_like(value) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(values, value)
+    return torch.stack(values)
 
 
 def highest(values: Sequence[int], *, device: torch.device | str = "cpu") -> list[int]:

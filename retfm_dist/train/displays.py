@@ -9,7 +9,8 @@ from typing_extensions import Self
 from retfm_dist.tracking import NullTracker, Tracker, open_tracker
 from retfm_dist.train.experiment import experiment_of
 from retfm_dist.train.interfaces import TrainableModel
-from retfm_dist.train.metrics import Interval, append_metrics, metrics_line
+from retfm_dist.train.logs import append_line
+from retfm_dist.train.metrics import Interval, metrics_line
 from retfm_dist.train.mfu import bf16_peak, utilization
 from retfm_dist.train.progress import Progress, open_progress
 from retfm_dist.train.reconstructions import Reconstructions, first_inputs
@@ -65,7 +66,7 @@ class Displays:
         run.loader.timings()  # What the pictures' images took is not the steps' waiting.
         self._interval = Interval(
             global_batch_size=run.config.schedule.global_batch_size,
-            device=run.engine.device,
+            device=run.device,
             begun=self._interval_before,
         )
         return self
@@ -87,17 +88,19 @@ class Displays:
         """Return what a later start needs to go on with this log interval; all ranks call this."""
         return self._interval.state()
 
-    def show(self, step: int, loss: torch.Tensor) -> None:
+    def show(self, step: int, loss: torch.Tensor | None) -> None:
         """Count a step, and write the line and the picture that are due after it.
 
         Args:
             step: Completed steps.
-            loss: This rank's loss of the last one, [] on the device.
+            loss: This rank's loss of the last one, [] on the device; None where it changed no
+                weight. An interval of such steps alone has no line.
         """
         run = self._run
-        self._interval.add(loss)
+        if loss is not None:
+            self._interval.add(loss)
         self._progress.advance(step)
-        if run.plan.is_due(step, run.plan.log_every):
+        if run.plan.is_due(step, run.plan.log_every) and not self._interval.is_empty:
             self._log(step)
         if self._reconstructions and run.plan.is_due(step, run.plan.reconstruct_every):
             path = run.run_dir.reconstruction_path(step)
@@ -110,7 +113,7 @@ class Displays:
             num_images=config.log.num_reconstructions,
             seed=config.run.seed,
             num_patches=config.model.num_patches,
-            device=self._run.engine.device,
+            device=self._run.device,
         )
         return Reconstructions(inputs, draw=self._model.draw)
 
@@ -127,7 +130,7 @@ class Displays:
                     peak=self._peak,
                     world_size=run.ranks.world_size,
                 )
-            append_metrics(run.run_dir.metrics_path, line)
+            append_line(run.run_dir.metrics_path, line)
             shown = {name: value for name, value in line.items() if "/" in name}
             self._tracker.log_metrics(shown, step=step)
             self._progress.show(line)

@@ -16,7 +16,7 @@ from retfm_dist.errors import CheckpointError
 _EXPERIMENT = (
     "run.seed", "data.crop_scale", "data.crop_ratio", "data.flip_probability", "model",
     "optimizer", "schedule.duration", "schedule.warmup", "schedule.global_batch_size",
-    "engine.precision",
+    "engine.precision", "stability",
 )  # fmt: skip
 
 

@@ -1,33 +1,34 @@
-"""The training loop: lock the run directory, choose where to start, train, mark as done."""
+"""Training of a run: lock its directory, choose where to start, train, go back if need be."""
 
 import contextlib
-import itertools
 import logging
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.durable import write_json
-from retfm_dist.errors import TrainError
-from retfm_dist.ranks.agreement import from_each, from_main, highest
+from retfm_dist.ranks.agreement import from_each, from_main
 from retfm_dist.ranks.heartbeat import Heartbeat
-from retfm_dist.ranks.stopping import StopReason, StopRequest
+from retfm_dist.ranks.stopping import StopRequest
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint.read import open_checkpoint
 from retfm_dist.train.displays import Displays
 from retfm_dist.train.engine.engine import Engine, SavedState
 from retfm_dist.train.experiment import experiment_of
 from retfm_dist.train.interfaces import Loader, TrainableModel
-from retfm_dist.train.run import Run
+from retfm_dist.train.loop import Outcome, train
+from retfm_dist.train.resume import choose_checkpoint
+from retfm_dist.train.rollback import plan_rollback
+from retfm_dist.train.run import Job, Run
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.saving import Saving
 from retfm_dist.train.schedule import plan_run
+from retfm_dist.train.skips import Skips, Window, read_windows
+from retfm_dist.train.stability import Judge
 from retfm_dist.train.start import Fresh, describe_start, enter_run_dir
-from retfm_dist.train.step import batch_inputs, train_step
-from retfm_dist.train.uid_log import log_uids
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 def fit(
     config: PretrainConfig,
     *,
-    model: TrainableModel,
+    build_model: Callable[[], TrainableModel],
     build_loader: Callable[[], Loader],
     ranks: Ranks,
     device: torch.device,
@@ -49,7 +50,8 @@ def fit(
 
     Args:
         config: The run, checked against the world size.
-        model: The model to train. `model.initialize()` is called only if there is no checkpoint.
+        build_model: Builds the model to train, anew each time that the run goes back to a
+            checkpoint. Its `initialize()` is called only if there is none.
         build_loader: Opens the data path; called only when there is something left to train.
         ranks: Which rank this is.
         device: Where this rank computes.
@@ -63,7 +65,8 @@ def fit(
     Raises:
         CheckpointError: There is something to continue, but it cannot be used.
         DataError: The data path is not the one that the checkpoint was made with.
-        TrainError: The plan is impossible, the directory is in use, or a loss is not finite.
+        TrainError: The plan is impossible, the directory is in use, or steps in a row changed no
+            weight and going back did not help.
     """
     run_dir = RunDir(config.run.dir)
     with contextlib.ExitStack() as stack:
@@ -72,30 +75,64 @@ def fit(
             return True
         loader = stack.enter_context(contextlib.closing(build_loader()))
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
-        step, saved, interval = 0, None, None
-        if start.checkpoint_dir is None:
-            model.initialize()
-        else:
-            checkpoint = open_checkpoint(start.checkpoint_dir)
-            loader.check_state(checkpoint.state["data"])
-            step, num_updates = checkpoint.state["step"], checkpoint.state["num_updates"]
-            saved = SavedState(checkpoint.weights, checkpoint.moments, num_updates)
-            interval = checkpoint.state.get("log_interval")
-        engine = Engine(config, model=model.module, ranks=ranks, device=device, saved=saved)
-        stack.callback(engine.close)
         heartbeat = stack.enter_context(_beating(config, ranks))
-        heartbeat.note(step, "starting")
-        run = Run(config, run_dir, plan, ranks, engine, loader, heartbeat)
-        from_main(lambda: _describe_start(run, step), ranks=ranks)
+        job = Job(config, run_dir, plan, ranks, device, loader, heartbeat)
         stop = stop or StopRequest(ranks)
-        displays = Displays(run, start_step=step, model=model, interval=interval)
+        outcome = _attempt(job, build_model(), start.checkpoint_dir, stop)
+        while outcome.bad is not None:
+            checkpoint_dir = _go_back(job, outcome)
+            outcome = _attempt(job, build_model(), checkpoint_dir, stop)
+        if outcome.step == plan.total_steps:
+            from_main(lambda: _mark_done(job), ranks=ranks)
+        return outcome.step == plan.total_steps
+
+
+def _attempt(
+    job: Job, model: TrainableModel, checkpoint_dir: Path | None, stop: StopRequest
+) -> Outcome:
+    """Train from a checkpoint, or step 0, to the end, a request to stop or too many bad steps."""
+    config, ranks = job.config, job.ranks
+    step, saved, state = 0, None, {}
+    if checkpoint_dir is None:
+        model.initialize()
+    else:
+        checkpoint = open_checkpoint(checkpoint_dir)
+        state = checkpoint.state
+        job.loader.check_state(state["data"])
+        step = state["step"]
+        saved = SavedState(checkpoint.weights, checkpoint.moments, state["num_updates"])
+    job.heartbeat.note(step, "starting")
+    engine = Engine(config, model=model.module, ranks=ranks, device=job.device, saved=saved)
+    with contextlib.closing(engine):
+        run = Run(**vars(job), engine=engine, skips=_skips(job))
+        from_main(lambda: _describe_start(run, step), ranks=ranks)
+        displays = Displays(run, start_step=step, model=model, interval=state.get("log_interval"))
+        judge = Judge(config.stability, state.get("stability"))
         # In this order the tracker is closed before a signal may end the process at once.
         with stop.saving(), displays, Saving(run) as saving:
-            reached = _train(run, displays, saving, start_step=step, stop=stop)
-            displays.is_finished = reached == plan.total_steps
-        if reached == plan.total_steps:
-            from_main(lambda: _mark_done(run), ranks=ranks)
-        return reached == plan.total_steps
+            outcome = train(run, displays, saving, judge, start_step=step, stop=stop)
+            displays.is_finished = outcome.step == job.plan.total_steps and outcome.bad is None
+    return outcome
+
+
+def _go_back(job: Job, outcome: Outcome) -> Path | None:
+    """Add a window to those that are passed over, and return the checkpoint to go on from."""
+    bad, problem = outcome.bad, outcome.problem
+    assert bad is not None
+    assert problem is not None
+
+    def decide() -> Path | None:
+        plan_rollback(job.run_dir, job.config, bad, problem=problem)
+        return choose_checkpoint(job.run_dir, job.config, explicit=None)
+
+    return from_main(decide, ranks=job.ranks)
+
+
+def _skips(job: Job) -> Skips:
+    """Return the windows of the config and of earlier rollbacks, the same on all ranks."""
+    configured = tuple(Window(*window) for window in job.config.stability.skip_steps)
+    rolled_back = from_main(lambda: read_windows(job.run_dir.skips_path), ranks=job.ranks)
+    return Skips(configured, rolled_back)
 
 
 @contextlib.contextmanager
@@ -105,81 +142,6 @@ def _beating(config: PretrainConfig, ranks: Ranks) -> Iterator[Heartbeat]:
     with contextlib.closing(Heartbeat(ranks, timeout_s=timeout_s or math.inf)) as heartbeat:
         heartbeat.start(from_each(heartbeat.peer))
         yield heartbeat
-
-
-def _train(
-    run: Run, displays: Displays, saving: Saving, *, start_step: int, stop: StopRequest
-) -> int:
-    """Train from `start_step` to the end; after each step log, then save, whatever is due.
-
-    Returns:
-        Completed steps: all, or less when a rank has been asked to stop. They are saved.
-    """
-    grad_accum_steps = run.config.grad_accum_steps(run.ranks.world_size)
-    with contextlib.closing(_inputs(run, start_step)) as inputs:
-        for step in range(start_step, run.plan.total_steps):
-            try:
-                loss = train_step(
-                    run.engine,
-                    itertools.islice(inputs, grad_accum_steps),
-                    step=step,
-                    grad_accum_steps=grad_accum_steps,
-                    lr=run.plan.lr(step),
-                    ranks=run.ranks,
-                )
-            except TrainError:  # on all ranks alike, so that they can still save together
-                saving.finish(step)
-                raise
-            run.heartbeat.note(step + 1, "logging")
-            displays.show(step + 1, loss)
-            reason, is_due = _agree(run, saving, stop, step=step + 1)
-            if reason or is_due:
-                saving.begin(step + 1, log_interval=displays.interval_state())
-            if reason and step + 1 < run.plan.total_steps:
-                saving.finish(step + 1)
-                logger.info(
-                    "stopped by %s after step %d, which is saved; the same command continues",
-                    reason.words,
-                    step + 1,
-                )
-                return step + 1
-    saving.finish(run.plan.total_steps)
-    return run.plan.total_steps
-
-
-def _agree(run: Run, saving: Saving, stop: StopRequest, *, step: int) -> tuple[StopReason, bool]:
-    """Return why the ranks stop after this step, falsy if they do not, and whether a save is due.
-
-    The answers are the same on all ranks; a save under way is taken further.
-    """
-    limit = run.config.run.time_limit_hours
-    if limit is not None and stop.seconds > 3600 * limit:
-        stop.ask(StopReason.TIME_LIMIT)
-    own = (stop.reason, saving.status, saving.is_due(step))
-    asked, status, is_due = highest(own, device=run.engine.device)
-    saving.advance(status)
-    if reason := StopReason(asked):
-        stop.hear()
-    return reason, bool(is_due)
-
-
-def _inputs(run: Run, start_step: int) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
-    """Yield images and noise of every micro-batch from a step to the end, on the device."""
-    batches = run.loader.batches(start_step, run.plan.total_steps)
-    if run.config.data.log_uids:
-        batches = log_uids(batches, run.run_dir.uid_log_path(run.ranks.rank))
-    for batch in batches:
-        # The first step of a start compiles and allocates; it may take longer than all others.
-        doing = "starting" if batch.step == start_step else "computing"
-        run.heartbeat.note(batch.step, doing)
-        yield batch_inputs(
-            batch,
-            seed=run.config.run.seed,
-            num_patches=run.config.model.num_patches,
-            device=run.engine.device,
-        )
-        if batch.step > start_step:
-            run.heartbeat.note(batch.step, "reading data")
 
 
 def _describe_start(run: Run, step: int) -> None:
@@ -194,8 +156,8 @@ def _describe_start(run: Run, step: int) -> None:
     )
 
 
-def _mark_done(run: Run) -> None:
+def _mark_done(job: Job) -> None:
     """Write the DONE file that marks a finished run; main rank only."""
-    done = {"step": run.plan.total_steps, "experiment": experiment_of(run.config)}
-    write_json(run.run_dir.done_path, done)
-    logger.info("finished %d steps in %s", run.plan.total_steps, run.run_dir.path)
+    done = {"step": job.plan.total_steps, "experiment": experiment_of(job.config)}
+    write_json(job.run_dir.done_path, done)
+    logger.info("finished %d steps in %s", job.plan.total_steps, job.run_dir.path)

@@ -1,20 +1,17 @@
-"""Metrics of a log interval, and the file that they are appended to.
+"""Metrics of a log interval, as a line of metrics.jsonl holds them.
 
 {"step": 40, "epoch": 1.25, "images_seen": 1280, "train/loss": 0.91, "train/lr": 0.0012,
  "perf/images_per_s": 31.2, "perf/data_wait_ratio": 0.04, "perf/peak_memory_gib": 1.9}
 """
 
-import json
 import resource
 import sys
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import torch
 import torch.distributed
 
-from retfm_dist.errors import system_failure
 from retfm_dist.ranks.agreement import has_group
 from retfm_dist.train.schedule import Plan
 
@@ -58,6 +55,11 @@ class Interval:
         """Return what the next start needs to go on; all ranks call this together."""
         mean = _mean_over_ranks(self._loss_sum.clone())
         return {"loss_sum": mean.item(), "num_steps": self._num_steps + self._num_earlier_steps}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no step has been counted."""
+        return self._num_steps + self._num_earlier_steps == 0
 
     def add(self, loss: torch.Tensor) -> None:
         """Count a step with its loss, [] on the device, this rank's own."""
@@ -122,17 +124,3 @@ def metrics_line(
         "train/lr": plan.lr(step - 1),
         **{name: value for name, value in metrics.items() if name.startswith("perf/")},
     }
-
-
-def append_metrics(path: Path, line: Mapping[str, float]) -> None:
-    """Append one line to metrics.jsonl.
-
-    Raises:
-        SystemFailureError: The disk is full or refuses.
-    """
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    except OSError as error:
-        # A failed write does not say of which file, unlike a failed open.
-        raise system_failure(OSError(error.errno, error.strerror, str(path))) from error

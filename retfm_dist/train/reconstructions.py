@@ -64,8 +64,8 @@ def first_inputs(
     batches = loader.batches(0, 1)
     for batch in batches:
         inputs = batch_inputs(batch, seed=seed, num_patches=num_patches, device=device)
-        images.append(inputs[0])
-        noise.append(inputs[1])
+        images.append(inputs.images)
+        noise.append(inputs.noise)
         if sum(map(len, images)) >= num_images:
             break
     if isinstance(batches, Generator):

@@ -17,7 +17,9 @@ from retfm_dist.train.checkpoint.layout import MANIFEST
 from retfm_dist.train.checkpoint.read import read_state
 from retfm_dist.train.checkpoint.verify import verify_checkpoint
 from retfm_dist.train.experiment import check_experiment
+from retfm_dist.train.rollback import drop_superseded
 from retfm_dist.train.run_dir import RunDir
+from retfm_dist.train.skips import read_windows
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,8 @@ def choose_checkpoint(
 
     1. The checkpoint asked for explicitly, if it is whole; it may be another run's. A run that
        has started from it already and has gone on continues instead, as under 2.
-    2. The newest complete checkpoint of the run directory; damaged newer ones are set aside.
+    2. The newest complete checkpoint of the run directory; damaged newer ones are set aside, and
+       those that rolling back has made obsolete are removed.
     3. Nothing, if the run directory never had a checkpoint: the caller initializes the model, from
        `run.init_from` or at random. If it had some and all are damaged or gone, that is an error: a
        run never falls back to step 0 by itself.
@@ -77,6 +80,7 @@ def choose_checkpoint(
             defines another experiment; or the directory is ahead of the checkpoint asked for.
     """
     remove_leftovers(run_dir.path)
+    drop_superseded(run_dir, read_windows(run_dir.skips_path))
     if explicit is not None and not _has_gone_on_from(run_dir, explicit):
         verify_checkpoint(explicit)
         chosen = explicit

@@ -1,4 +1,4 @@
-"""A run that has started, on one rank."""
+"""A run on one rank: what stays the same while it goes on, and what each attempt at it has."""
 
 from dataclasses import dataclass
 
@@ -11,18 +11,19 @@ from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.interfaces import Loader
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.schedule import Plan
+from retfm_dist.train.skips import Skips
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run that has started, on one rank.
+class Job:
+    """What this process has from its start to its end.
 
     Attributes:
-        config: What it computes and how.
+        config: What the run computes and how.
         run_dir: Where it writes.
         plan: Its lengths in steps, and its learning rates.
         ranks: Which rank this is.
-        engine: Model and optimizer.
+        device: Where this rank computes.
         loader: The data path.
         heartbeat: Tells the other ranks that this one makes progress.
     """
@@ -31,12 +32,26 @@ class Run:
     run_dir: RunDir
     plan: Plan
     ranks: Ranks
-    engine: Engine
+    device: torch.device
     loader: Loader
     heartbeat: Heartbeat
 
     @property
     def device_name(self) -> str:
         """Name of the accelerator that this rank computes on."""
-        device = self.engine.device
-        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return self.device.type
+
+
+@dataclass(frozen=True)
+class Run(Job):
+    """A job that trains; rolling back ends one and begins another.
+
+    Attributes:
+        engine: Model and optimizer.
+        skips: Steps that are passed over.
+    """
+
+    engine: Engine
+    skips: Skips

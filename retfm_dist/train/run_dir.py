@@ -11,6 +11,8 @@ RUN_DIR/
     checkpoints/           step_XXXXXXXX/, see `checkpoint`
     saved.json             step of the newest checkpoint that was ever written
     before_NNN/            an earlier history that --fresh has set aside, in the same layout
+    anomalies.jsonl        steps that changed no weight, and the images in them
+    skips.json             windows of steps that rolling back has added to those passed over
     uids/                  rank_NNNN.jsonl, the samples of every step, only with data.log_uids
     origin.json            which checkpoint the run was started from with --resume
     DONE                   the run has finished; no exit code says so
@@ -70,6 +72,16 @@ class RunDir:
     def saved_path(self) -> Path:
         """Step of the newest checkpoint ever written, to notice that all have gone."""
         return self.path / "saved.json"
+
+    @property
+    def skips_path(self) -> Path:
+        """Windows of steps that rolling back has added to those passed over."""
+        return self.path / "skips.json"
+
+    @property
+    def anomalies_path(self) -> Path:
+        """Steps that changed no weight, one JSON object per line."""
+        return self.path / "anomalies.jsonl"
 
     @property
     def done_path(self) -> Path:

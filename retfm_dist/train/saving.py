@@ -1,11 +1,14 @@
 """Saving of a run: what is in a checkpoint's state, and when one is due."""
 
+import contextlib
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from typing_extensions import Self
 
 from retfm_dist.config.load import config_hash
+from retfm_dist.errors import CheckpointError
 from retfm_dist.train.checkpoint.saver import Retention, Saver, Status
 from retfm_dist.train.checkpoint.trigger import Trigger
 from retfm_dist.train.environment import COMPUTE_LIBRARIES
@@ -30,7 +33,7 @@ class Saving:
             num_values=sum(len(values) for _, values in run.engine.owned()),
             retention=Retention(checkpoint.keep_last, run.plan.keep_every),
             ranks=run.ranks,
-            device=run.engine.device,
+            device=run.device,
         )
         self._trigger = Trigger(
             checkpoint.every,
@@ -48,7 +51,10 @@ class Saving:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the thread that writes."""
+        """End the thread that writes; a save under way is completed where no rank is missing."""
+        if error_type is not None and self._run.ranks.world_size == 1:
+            with contextlib.suppress(CheckpointError):  # what went wrong first is what matters
+                self._saver.finish()
         self._saver.close()
 
     @property
@@ -71,18 +77,18 @@ class Saving:
         """
         self._saver.advance(status)
 
-    def begin(self, step: int, *, log_interval: dict[str, float]) -> None:
+    def begin(self, step: int, progress: Mapping[str, Any]) -> None:
         """Copy the state after `step` steps and begin to write it; all ranks call this.
 
         Args:
             step: Completed steps.
-            log_interval: `Displays.interval_state`.
+            progress: What belongs to the state beside engine and loader, JSON values by name.
 
         Raises:
             CheckpointError: The save before has failed, on any rank.
         """
         self._run.heartbeat.note(step, "saving")
-        state = self._state(step) | {"log_interval": log_interval}
+        state = {**self._state(step), **progress}
         stall_s = self._saver.begin(step, self._run.engine.owned(), state)
         self._trigger.saved(stall_s=stall_s)
         self._run.heartbeat.note(step, "reading data")
@@ -106,6 +112,7 @@ class Saving:
             "images_seen": step * run.config.schedule.global_batch_size,
             "num_updates": run.engine.num_updates(),
             "shapes": run.engine.shapes(),
+            "rolled_back": [[w.begin, w.end] for w in run.skips.rolled_back],
             "data": run.loader.state(),
             "experiment": experiment_of(run.config),
             "config": run.config.model_dump(mode="json"),

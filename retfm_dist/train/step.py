@@ -1,79 +1,89 @@
-"""One optimizer step: micro-batches in, one update out."""
+"""One optimizer step: micro-batches in, at most one update out."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 
-from retfm_dist.errors import TrainError
-from retfm_dist.ranks.agreement import first_rank_where
-from retfm_dist.ranks.world import Ranks
+from retfm_dist.ranks.agreement import gather_scalars
 from retfm_dist.rng.streams import mask_noise
 from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.interfaces import Batch
+from retfm_dist.train.stability import update_factor
 
 
-def batch_inputs(
-    batch: Batch, *, seed: int, num_patches: int, device: torch.device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a batch's images and the noise that decides its masks, both on the device.
+@dataclass(frozen=True)
+class Inputs:
+    """One micro-batch on the device.
+
+    Attributes:
+        images: [B, 3, S, S] uint8.
+        noise: [B, L] float32, which decides the masks.
+        uids: [B] int64 on the host, the bits of the samples' uids.
+    """
+
+    images: torch.Tensor
+    noise: torch.Tensor
+    uids: torch.Tensor
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What became of a step.
+
+    Attributes:
+        loss: This rank's mean loss over its micro-batches, [] on the device.
+        losses: Every rank's.
+        is_updated: Whether the weights have changed, the same on all ranks.
+    """
+
+    loss: torch.Tensor
+    losses: list[float]
+    is_updated: bool
+
+
+def batch_inputs(batch: Batch, *, seed: int, num_patches: int, device: torch.device) -> Inputs:
+    """Return a batch on the device, with the noise that decides its masks.
 
     Args:
         batch: One micro-batch.
         seed: Seed of the run.
         num_patches: Patches per image, L.
         device: Where the model computes.
-
-    Returns:
-        Images [B, 3, S, S] uint8 and noise [B, L] float32.
     """
     images = batch.images.to(device, non_blocking=True)
     uids = batch.uids.to(device, non_blocking=True)
-    return images, mask_noise(seed, batch.epoch, uids, num_patches)
+    return Inputs(images, mask_noise(seed, batch.epoch, uids, num_patches), batch.uids)
 
 
 def train_step(
     engine: Engine,
-    inputs: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    inputs: Iterable[Inputs],
     *,
-    step: int,
     grad_accum_steps: int,
     lr: float,
-    ranks: Ranks,
-) -> torch.Tensor:
-    """Accumulate the gradients of one step, check them on all ranks, and update.
+    limit: float,
+) -> StepResult:
+    """Accumulate the gradients of one step and update, on all ranks or on none.
 
     Args:
         engine: Model and optimizer.
-        inputs: Images and noise of `grad_accum_steps` micro-batches.
-        step: Completed steps, for the message.
+        inputs: `grad_accum_steps` micro-batches.
         grad_accum_steps: Micro-batches per step.
         lr: Learning rate of this update.
-        ranks: Which rank this is.
-
-    Returns:
-        This rank's mean loss over the step, [] on the device.
-
-    Raises:
-        TrainError: A loss or gradient is not finite, on any rank; no rank has updated.
+        limit: Largest mean loss over all ranks that is no spike.
     """
     total = torch.zeros((), device=engine.device)
-    for micro_step, (images, noise) in enumerate(inputs):
-        is_last = micro_step == grad_accum_steps - 1
-        total += engine.forward_backward(images, noise, is_last=is_last)
-    loss = total / grad_accum_steps
-    bad_rank = first_rank_where(
-        not torch.isfinite(loss).item(), rank=ranks.rank, device=engine.device
-    )
-    if bad_rank is not None:
-        raise _not_finite("loss", f"step {step}, rank {bad_rank}")
-    if not engine.update(lr):
-        raise _not_finite("gradient", f"step {step}")
-    return loss
+    everyone = total[None]
 
+    def agree(loss: torch.Tensor) -> torch.Tensor:
+        nonlocal everyone
+        everyone = gather_scalars((total + loss) / grad_accum_steps)
+        return update_factor(everyone, limit)
 
-def _not_finite(what: str, where: str) -> TrainError:
-    return TrainError(
-        f"the {what} is not finite; this step changed no weight",
-        where=where,
-        hint="restart from the last checkpoint with a lower learning rate or in fp32",
-    )
+    for micro_step, micro in enumerate(inputs):
+        # The ranks agree before the last gradient, so that no rank updates with a bad one.
+        gate = agree if micro_step == grad_accum_steps - 1 else None
+        total += engine.forward_backward(micro.images, micro.noise, gate=gate)
+    is_updated = engine.update(lr)
+    return StepResult(total / grad_accum_steps, everyone.tolist(), is_updated)

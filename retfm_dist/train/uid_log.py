@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from retfm_dist.train.interfaces import Batch
 
@@ -32,11 +33,19 @@ def log_uids(batches: Iterator[Batch], path: Path) -> Iterator[Batch]:
             yield batch
 
 
+def uid_names(uids: torch.Tensor) -> list[str]:
+    """Return uids as they are written everywhere, 16 hex digits.
+
+    Args:
+        uids: [B] int64, their bits.
+    """
+    return [f"{uid:016x}" for uid in uids.cpu().numpy().view(np.uint64)]
+
+
 def _line(batch: Batch) -> str:
-    uids = batch.uids.cpu().numpy().view(np.uint64)
     values = {
         "step": batch.step,
         "micro_step": batch.micro_step,
-        "uids": [f"{uid:016x}" for uid in uids],
+        "uids": uid_names(batch.uids),
     }
     return json.dumps(values) + "\n"

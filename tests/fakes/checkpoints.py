@@ -58,6 +58,14 @@ def write(
     return directory, weights, moments
 
 
+def write_state(run_dir: Path, step: int, state: Mapping[str, Any]) -> Path:
+    """Write the checkpoint of a step of which only the state matters."""
+    directory = run_dir / "checkpoints" / f"step_{step:08d}"
+    moments = {"exp_avg": {}, "exp_avg_sq": {}}
+    write_checkpoint(directory, weights={}, moments=moments, state={"step": step, **state})
+    return directory
+
+
 def flip_bit(path: Path, at: int) -> None:
     """Change one bit of a file."""
     content = bytearray(path.read_bytes())

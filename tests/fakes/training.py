@@ -154,7 +154,7 @@ def tiny_config(run_dir: Path | str, **changes: Any) -> PretrainConfig:
     }  # fmt: skip
     for name, value in changes.items():
         section, field = name.split("__")
-        values[section][field] = value
+        values.setdefault(section, {})[field] = value
     return check_config(values, PretrainConfig, where="test")
 
 
@@ -175,7 +175,9 @@ def run_steps(
     for step in steps:
         micro = list(batches_of(config, ranks, step))
         parts = [
-            engine.forward_backward(*inputs, is_last=index == len(micro) - 1)
+            engine.forward_backward(
+                *inputs, gate=torch.ones_like if index == len(micro) - 1 else None
+            )
             for index, inputs in enumerate(micro)
         ]
         assert engine.update(plan.lr(step))

@@ -15,7 +15,7 @@ import torch
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.errors import CheckpointError, DataError
-from retfm_dist.ranks.agreement import first_rank_where, from_each, from_main, highest
+from retfm_dist.ranks.agreement import from_each, from_main, gather_scalars, highest
 from retfm_dist.ranks.world import Ranks, ranks_from_environment
 from retfm_dist.train.checkpoint import saver as saver_module
 from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
@@ -83,11 +83,10 @@ def check_decisions(ranks: Ranks) -> dict[str, object]:
     answers = [
         refused,
         from_main(lambda: {"step": 3}, ranks=ranks) == {"step": 3},
-        first_rank_where(ranks.rank == 1, rank=ranks.rank) == 1,
-        first_rank_where(False, rank=ranks.rank) is None,
+        gather_scalars(torch.tensor(float(ranks.rank))).tolist() == [0, 1],
         highest([3 - ranks.rank, ranks.rank]) == [3, 1],
     ]
-    return {"every_rank_agrees": first_rank_where(not all(answers), rank=ranks.rank) is None}
+    return {"every_rank_agrees": all(from_each(all(answers)))}
 
 
 def check_saving(out_dir: Path, ranks: Ranks) -> dict[str, object]:

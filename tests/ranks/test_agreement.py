@@ -1,13 +1,13 @@
 import pytest
+import torch
 
 from retfm_dist.errors import DataError, SystemFailureError
-from retfm_dist.ranks.agreement import first_rank_where, from_main, highest
+from retfm_dist.ranks.agreement import from_main, gather_scalars, highest
 from retfm_dist.ranks.world import Ranks
 
 
 def test_a_single_process_decides_for_itself():
-    assert first_rank_where(True, rank=0) == 0
-    assert first_rank_where(False, rank=0) is None
+    assert gather_scalars(torch.tensor(2.5)).tolist() == [2.5]
     assert highest([7, 0]) == [7, 0]
     assert from_main(lambda: {"step": 3}, ranks=Ranks()) == {"step": 3}
 

@@ -8,9 +8,10 @@ from retfm_dist.ranks.world import Ranks
 from retfm_dist.train import displays
 from retfm_dist.train.displays import Displays
 from retfm_dist.train.engine.engine import Engine
-from retfm_dist.train.run import Run
+from retfm_dist.train.run import Job, Run
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.schedule import plan_run
+from retfm_dist.train.skips import Skips
 from tests.fakes.training import FakeLoader, FakeModel, TinyMae, tiny_config
 
 MODEL = FakeModel(TinyMae())
@@ -36,7 +37,8 @@ def run(tmp_path, device):
     engine = Engine(config, model=TinyMae(), ranks=Ranks(), device=device)
     plan = plan_run(config, steps_per_epoch=4)
     loader = FakeLoader(config, Ranks())
-    yield Run(config, RunDir(tmp_path), plan, Ranks(), engine, loader, None)
+    job = Job(config, RunDir(tmp_path), plan, Ranks(), device, loader, None)
+    yield Run(**vars(job), engine=engine, skips=Skips())
     engine.close()
 
 
@@ -97,3 +99,12 @@ def test_utilization_is_shown_where_the_peak_is_known(run, tracker, monkeypatch)
         shown.show(1, torch.tensor(1.0))
     (line,) = map(json.loads, run.run_dir.metrics_path.read_text().splitlines())
     assert line["perf/mfu"] == pytest.approx(line["perf/images_per_s"] * 1e6 / 1e9)
+
+
+def test_an_interval_of_bad_steps_alone_has_no_line(run, tracker):
+    with Displays(run, start_step=0, model=MODEL) as shown:
+        shown.show(1, torch.tensor(0.5))
+        shown.show(2, None)
+        shown.show(3, torch.tensor(1.5))
+    lines = [json.loads(line) for line in run.run_dir.metrics_path.read_text().splitlines()]
+    assert [(line["step"], line["train/loss"]) for line in lines] == [(1, 0.5), (3, 1.5)]

@@ -1,10 +1,6 @@
-import json
-
-import pytest
 import torch
 
-from retfm_dist.errors import SystemFailureError
-from retfm_dist.train.metrics import Interval, append_metrics, metrics_line, peak_memory_bytes
+from retfm_dist.train.metrics import Interval, metrics_line, peak_memory_bytes
 from retfm_dist.train.schedule import plan_run
 from tests.fakes.training import tiny_config
 
@@ -56,23 +52,10 @@ def test_a_line_says_where_it_stands(tmp_path):
         "train/lr": plan.peak_lr / 2,  # of the second update, in a warm-up of two
         "perf/images_per_s": 3.0,
     }
-    for _ in range(2):
-        append_metrics(tmp_path / "metrics.jsonl", line)
-    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(text) for text in lines] == [line, line]
 
 
 def test_peak_memory_is_in_bytes():
     assert 50e6 < peak_memory_bytes(CPU) < 1e12
-
-
-def test_a_full_disk_names_the_file(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    path.symlink_to("/dev/full")
-    with pytest.raises(
-        SystemFailureError, match="metrics.jsonl: cannot be read or written; got No space left"
-    ):
-        append_metrics(path, {"step": 1})
 
 
 def test_an_interval_goes_on_where_an_earlier_start_left_it():
@@ -87,3 +70,11 @@ def test_an_interval_goes_on_where_an_earlier_start_left_it():
     assert metrics["train/loss"] == 3.0
     assert metrics["perf/images_per_s"] == 2.5  # of this start alone, whose time is known
     assert second.state() == {"loss_sum": 0.0, "num_steps": 0}
+
+
+def test_an_interval_without_a_sound_step_is_empty():
+    interval = Interval(global_batch_size=10, device=CPU)
+    assert interval.is_empty
+    interval.add(torch.tensor(1.0))
+    assert not interval.is_empty
+    assert not Interval(global_batch_size=1, device=CPU, begun=interval.state()).is_empty

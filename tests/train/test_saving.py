@@ -16,7 +16,7 @@ from tests.fakes.training import FakeLoader, FakeModel, TinyMae, tiny_config
 def run(config, *, step_s=0.0):
     assert fit(
         config,
-        model=FakeModel(TinyMae()),
+        build_model=lambda: FakeModel(TinyMae()),
         build_loader=lambda: FakeLoader(config, Ranks(), step_s=step_s),
         ranks=Ranks(),
         device=torch.device("cpu"),
@@ -63,7 +63,7 @@ def test_the_state_names_all_that_a_reader_needs(tmp_path, device):
     state = read_state(find_checkpoint(tmp_path))
     expected = {
         "format", "world_size", "step", "images_seen", "num_updates", "shapes", "data",
-        "experiment", "config", "config_hash", "versions", "log_interval",
+        "experiment", "config", "config_hash", "versions", "log_interval", "stability", "rolled_back",
     }  # fmt: skip
     assert state.keys() == expected
     assert state["shapes"]["encoder.weight"] == [25, 12]

@@ -6,7 +6,7 @@ Weights and activations are bf16 or fp32; master weights and moments are fp32 al
 import contextlib
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,18 +110,23 @@ class Engine:
         self._engine.train()
 
     def forward_backward(
-        self, images: torch.Tensor, noise: torch.Tensor, *, is_last: bool
+        self,
+        images: torch.Tensor,
+        noise: torch.Tensor,
+        *,
+        gate: Callable[[torch.Tensor], torch.Tensor] | None,
     ) -> torch.Tensor:
         """Add one micro-batch's gradients and return its loss, detached, [] on the device.
 
         Args:
             images: [B, 3, S, S] uint8 on the device.
             noise: [B, L] float32 on the device, which decides the mask.
-            is_last: Whether this is the step's last micro-batch, after which ranks average.
+            gate: Given with the step's last micro-batch, after which ranks average. It takes the
+                loss, [], and returns its gradient's factor, []: 1, or NaN to prevent the update.
         """
-        self._engine.set_gradient_accumulation_boundary(is_last)
+        self._engine.set_gradient_accumulation_boundary(gate is not None)
         loss = self._engine(images, noise).loss
-        self._engine.backward(loss)
+        self._engine.backward(loss if gate is None else loss * gate(loss.detach()))
         return loss.detach()
 
     def update(self, lr: float) -> bool:

@@ -1,0 +1,107 @@
+import math
+import random
+import statistics
+
+import pytest
+import torch
+
+from retfm_dist.config.schema import StabilityConfig
+from retfm_dist.train.stability import Judge, update_factor
+
+
+def judged(judge, losses, *, begin=0):
+    """Judge steps of one rank as a run does: a step above the limit is not updated."""
+    return [
+        judge.judge(step, [loss], is_updated=math.isfinite(loss) and loss <= judge.limit)
+        for step, loss in enumerate(losses, begin)
+    ]
+
+
+def test_a_rank_whose_loss_is_not_finite_is_named():
+    judge = Judge(StabilityConfig())
+    found = judge.judge(7, [0.5, math.nan, 0.4, math.inf], is_updated=False)
+    assert found is not None
+    assert (found.step, found.kind, found.ranks) == (7, "loss", (1, 3))
+    assert found.words == "the loss is not finite on rank 1, 3"
+
+
+def test_a_gradient_that_is_not_finite_names_no_rank():
+    found = Judge(StabilityConfig()).judge(7, [0.5, 0.4], is_updated=False)
+    assert found is not None
+    assert (found.kind, found.ranks, found.words) == ("gradient", (), "the gradient is not finite")
+
+
+def test_bad_steps_are_too_many_only_in_a_row():
+    judge = Judge(StabilityConfig(skips_before_rollback=3))
+    for step, loss in enumerate([math.nan, math.nan, 0.5, math.nan, math.nan]):
+        judge.judge(step, [loss], is_updated=loss == 0.5)
+        assert judge.too_many is None
+    judge.judge(5, [math.nan], is_updated=False)
+    assert judge.too_many == (3, 6)
+
+
+def test_a_judge_goes_on_where_an_earlier_start_left_it():
+    draw = random.Random(0)
+    losses = [draw.gauss(1.0, 0.1) for _ in range(60)] + [9.0, math.nan, 9.0, 1.0, 9.0]
+    config = StabilityConfig(spike_deviations=6, spike_history=16)
+    straight = Judge(config)
+    expected = judged(straight, losses)
+    for cut in (3, 30, 61, 62, 64):
+        first = Judge(config)
+        found = judged(first, losses[:cut])
+        second = Judge(config, first.state())
+        found += judged(second, losses[cut:], begin=cut)
+        assert [p and (p.step, p.kind) for p in found] == [p and (p.step, p.kind) for p in expected]
+        assert second.state() == straight.state()
+
+
+def test_the_limit_is_the_median_and_robust_deviations():
+    draw = random.Random(1)
+    losses = [draw.gauss(2.0, 0.5) for _ in range(64)]
+    judge = Judge(StabilityConfig(spike_deviations=50, spike_history=64))
+    judged(judge, losses)
+    median = statistics.median(losses)
+    mad = statistics.median(abs(loss - median) for loss in losses)
+    assert judge.limit == pytest.approx(median + 50 * 1.4826 * mad)
+    assert judge.limit == pytest.approx(2.0 + 50 * 0.5, rel=0.3)  # of a normal distribution
+
+
+def test_planted_spikes_are_found_and_noise_is_not():
+    draw = random.Random(2)
+    judge = Judge(StabilityConfig(spike_deviations=8, spike_history=64))
+    # A loss that falls as one does, with noise of 3 %.
+    losses = [(0.4 + math.exp(-step / 100)) * draw.gauss(1, 0.03) for step in range(2000)]
+    for step in (300, 700, 1500):
+        losses[step] *= 2
+    found = [problem.step for problem in judged(judge, losses) if problem]
+    assert found == [300, 700, 1500]
+    assert judged(judge, [losses[-1] * 2])[0].words.startswith("the loss is 0.")
+
+
+def test_without_history_or_when_off_nothing_is_a_spike():
+    judge = Judge(StabilityConfig(spike_deviations=3, spike_history=64))
+    assert not any(judged(judge, [1.0] * 20 + [1e30]))
+    assert not any(judged(Judge(StabilityConfig()), [1.0] * 100 + [1e30]))
+
+
+def test_losses_that_hardly_vary_are_no_spikes():
+    judge = Judge(StabilityConfig(spike_deviations=3, spike_history=16))
+    assert not any(judged(judge, [1.0] * 16 + [1.02]))
+    assert any(judged(judge, [1.5]))
+
+
+@pytest.mark.parametrize(
+    ("losses", "limit", "is_sound"),
+    [
+        ([1.0, 3.0], 2.0, True),
+        ([1.0, 3.1], 2.0, False),
+        ([1.0, math.nan], 9.0, False),
+        ([math.inf, 1.0], torch.finfo(torch.float32).max, False),
+        ([math.inf, -math.inf], 9.0, False),
+    ],
+)
+def test_the_factor_is_one_or_prevents_the_update(losses, limit, is_sound):
+    factor = update_factor(torch.tensor(losses), limit)
+    assert factor.shape == ()
+    assert bool(factor == 1) == is_sound
+    assert bool(factor.isnan()) == (not is_sound)
