@@ -13,7 +13,7 @@ from tests.fakes.evaluation import (
 from tests.fakes.tables import COLUMNS, ROWS
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """One evaluation of drawn discs, with pictures; tests copy what they change."""
     root = tmp_path_factory.mktemp("evaluation")
