@@ -89,6 +89,10 @@ class TrainError(RetfmError):
     """Training that cannot start or continue."""
 
 
+class RepeatedFailureError(TrainError):
+    """A restart after which the same thing would happen again."""
+
+
 class ExportError(RetfmError):
     """An exported model that cannot be written or loaded."""
 

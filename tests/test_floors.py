@@ -26,7 +26,7 @@ FLOORS = {
 MAIN_FLOOR = 9
 # Packages of one floor that may use another of the same floor; within this table there is no cycle.
 SIDEWAYS = {
-    ("ranks", "errors"), ("durable", "errors"), ("console", "errors"), ("rng", "errors"),
+    ("ranks", "errors"), ("ranks", "durable"), ("durable", "errors"), ("console", "errors"), ("rng", "errors"),
     ("workers", "errors"), ("weights", "errors"),
     ("synth", "cohort"), ("synth", "image"),
 }  # fmt: skip

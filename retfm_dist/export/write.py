@@ -243,6 +243,9 @@ def describe_training(trained: TrainedRun) -> dict[str, Any]:
         "config_hash": config_hash(trained.config),
         "step": trained.state.get("step"),
         "images_seen": trained.state.get("images_seen"),
+        "num_updates": trained.state.get("num_updates"),
+        "rolled_back": trained.state.get("rolled_back", []),
+        "overrides": trained.state.get("overrides", []),
         "data_fingerprint": data_fingerprint(trained.state),
         "versions": software_versions(*_LIBRARIES),
     }

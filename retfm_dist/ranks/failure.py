@@ -11,6 +11,11 @@ _GRACE_S = 10.0
 _LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
 
 
+def is_lost_rank(error: BaseException) -> bool:
+    """Whether an error says no more than that another rank has gone."""
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _LOST_PEER)
+
+
 @contextlib.contextmanager
 def failing_once(ranks: Ranks, *, sleep: Callable[[float], None] = time.sleep) -> Iterator[None]:
     """Report a failure once, from the rank that knows its reason.
@@ -38,7 +43,7 @@ def failing_once(ranks: Ranks, *, sleep: Callable[[float], None] = time.sleep) -
             sleep(_GRACE_S)
         raise system_failure(error) from error
     except RuntimeError as error:
-        if not any(words in str(error) for words in _LOST_PEER):
+        if not is_lost_rank(error):
             raise
         sleep(_GRACE_S)
         raise TrainError(

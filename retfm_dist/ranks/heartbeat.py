@@ -111,6 +111,11 @@ class Heartbeat:
         """
         self._progress = (step, doing, time.monotonic())
 
+    @property
+    def step(self) -> int:
+        """Completed steps that were noted last."""
+        return self._progress[0]
+
     def close(self) -> None:
         """Stop sending and watching, and tell the others that this rank has come to its end."""
         self.note(self._progress[0], "ended")

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 DEEPSPEED_LAUNCHER = "deepspeed.launcher.launch"
 """Module that DeepSpeed's launcher runs as."""
 
+_TORCHRUN = ("torch.distributed.run", "torch.distributed.launch")
 _POLL_S = 0.5
 # "python -u -m MODULE": what a process is stands in its first words, the rest are its options.
 _HEAD_WORDS = 4
@@ -102,11 +103,16 @@ def _say_goodbye(lost: int) -> None:
 
 def is_launcher(arguments: list[str]) -> bool:
     """Whether a command line is that of a launcher: DeepSpeed's, or torchrun in any form."""
-    modules = {DEEPSPEED_LAUNCHER, "torch.distributed.run", "torch.distributed.launch"}
-    return any(
-        argument in modules or Path(argument).name == "torchrun"
-        for argument in arguments[:_HEAD_WORDS]
+    head = arguments[:_HEAD_WORDS]
+    return DEEPSPEED_LAUNCHER in head or any(
+        argument in _TORCHRUN or Path(argument).name == "torchrun" for argument in head
     )
+
+
+def is_torchrun(pid: int) -> bool:
+    """Whether a process is torchrun, which restarts what has failed."""
+    arguments = _arguments(pid)
+    return is_launcher(arguments) and DEEPSPEED_LAUNCHER not in arguments[:_HEAD_WORDS]
 
 
 def is_runner(arguments: list[str]) -> bool:

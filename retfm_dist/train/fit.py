@@ -3,21 +3,24 @@
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.durable import write_json
 from retfm_dist.ranks.agreement import from_each, from_main
+from retfm_dist.ranks.failure import is_lost_rank
 from retfm_dist.ranks.heartbeat import Heartbeat
+from retfm_dist.ranks.restarts import Failure, note_failure, refuse_repetition, restart_count
 from retfm_dist.ranks.stopping import StopRequest
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint.read import open_checkpoint
 from retfm_dist.train.displays import Displays
 from retfm_dist.train.engine.engine import Engine, SavedState
-from retfm_dist.train.experiment import experiment_of
+from retfm_dist.train.experiment import changes_of, experiment_of
 from retfm_dist.train.interfaces import Loader, TrainableModel
 from retfm_dist.train.loop import Outcome, train
 from retfm_dist.train.resume import choose_checkpoint
@@ -28,7 +31,7 @@ from retfm_dist.train.saving import Saving
 from retfm_dist.train.schedule import plan_run
 from retfm_dist.train.skips import Skips, Window, read_windows
 from retfm_dist.train.stability import Judge
-from retfm_dist.train.start import Fresh, describe_start, enter_run_dir
+from retfm_dist.train.start import StartRequest, describe_start, enter_run_dir
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ def fit(
     build_loader: Callable[[], Loader],
     ranks: Ranks,
     device: torch.device,
-    resume: Path | Fresh | None = None,
+    request: StartRequest = StartRequest(),  # noqa: B008 - immutable
     stop: StopRequest | None = None,
 ) -> bool:
     """Train a model for the configured duration, resuming from the run directory if possible.
@@ -55,8 +58,7 @@ def fit(
         build_loader: Opens the data path; called only when there is something left to train.
         ranks: Which rank this is.
         device: Where this rank computes.
-        resume: Checkpoint to continue from; "fresh" sets the directory's history aside and starts
-            at step 0; None is the newest of the run directory.
+        request: From which checkpoint to start, and what may change.
         stop: Says whether this rank has been asked to stop; None is never.
 
     Returns:
@@ -64,18 +66,22 @@ def fit(
 
     Raises:
         CheckpointError: There is something to continue, but it cannot be used.
+        ConfigError: A field is to be overridden that a run cannot change.
+        RepeatedFailureError: The launcher has restarted what fails at the same place again.
         DataError: The data path is not the one that the checkpoint was made with.
         TrainError: The plan is impossible, the directory is in use, or steps in a row changed no
             weight and going back did not help.
     """
     run_dir = RunDir(config.run.dir)
     with contextlib.ExitStack() as stack:
-        start = stack.enter_context(enter_run_dir(run_dir, config, resume=resume, ranks=ranks))
+        start = stack.enter_context(enter_run_dir(run_dir, config, request=request, ranks=ranks))
         if start.is_finished:
             return True
+        refuse_repetition(run_dir.failures_path, ranks=ranks)
+        heartbeat = stack.enter_context(_beating(config, ranks))
+        stack.enter_context(_noting_failures(run_dir, ranks, heartbeat))
         loader = stack.enter_context(contextlib.closing(build_loader()))
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
-        heartbeat = stack.enter_context(_beating(config, ranks))
         job = Job(config, run_dir, plan, ranks, device, loader, heartbeat)
         stop = stop or StopRequest(ranks)
         outcome = _attempt(job, build_model(), start.checkpoint_dir, stop)
@@ -104,7 +110,8 @@ def _attempt(
     job.heartbeat.note(step, "starting")
     engine = Engine(config, model=model.module, ranks=ranks, device=job.device, saved=saved)
     with contextlib.closing(engine):
-        run = Run(**vars(job), engine=engine, skips=_skips(job))
+        overrides = _overrides(config, state)
+        run = Run(**vars(job), engine=engine, skips=_skips(job), overrides=overrides)
         from_main(lambda: _describe_start(run, step), ranks=ranks)
         displays = Displays(run, start_step=step, model=model, interval=state.get("log_interval"))
         judge = Judge(config.stability, state.get("stability"))
@@ -135,6 +142,17 @@ def _skips(job: Job) -> Skips:
     return Skips(configured, rolled_back)
 
 
+def _overrides(config: PretrainConfig, state: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return what has been changed in the course of the run, by this start too."""
+    if not state:
+        return ()
+    new = [
+        {"step": state["step"], "field": change.field, "from": change.before, "to": change.now}
+        for change in changes_of(config, state["experiment"])
+    ]
+    return (*state["overrides"], *new)
+
+
 @contextlib.contextmanager
 def _beating(config: PretrainConfig, ranks: Ranks) -> Iterator[Heartbeat]:
     """Send heartbeats while this lasts, and watch the others' unless the config says not to."""
@@ -142,6 +160,18 @@ def _beating(config: PretrainConfig, ranks: Ranks) -> Iterator[Heartbeat]:
     with contextlib.closing(Heartbeat(ranks, timeout_s=timeout_s or math.inf)) as heartbeat:
         heartbeat.start(from_each(heartbeat.peer))
         yield heartbeat
+
+
+@contextlib.contextmanager
+def _noting_failures(run_dir: RunDir, ranks: Ranks, heartbeat: Heartbeat) -> Iterator[None]:
+    """Leave a note of an exception for the verdict on a restart."""
+    try:
+        yield
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        failure = Failure(restart_count(), ranks.rank, heartbeat.step, text, is_lost_rank(error))
+        note_failure(run_dir.failures_path, failure)
+        raise
 
 
 def _describe_start(run: Run, step: int) -> None:
@@ -153,6 +183,7 @@ def _describe_start(run: Run, step: int) -> None:
         device=run.device_name,
         loader=run.loader,
         step=step,
+        overrides=run.overrides,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Collection
 from pathlib import Path
 
 from retfm_dist.config import PretrainConfig
@@ -24,8 +25,15 @@ from retfm_dist.train.skips import read_windows
 logger = logging.getLogger(__name__)
 
 
-def is_finished(run_dir: RunDir, config: PretrainConfig) -> bool:
+def is_finished(
+    run_dir: RunDir, config: PretrainConfig, *, overridden: Collection[str] = ()
+) -> bool:
     """Whether the run in this directory has finished.
+
+    Args:
+        run_dir: The run directory.
+        config: The config of this start.
+        overridden: Fields of it that may differ from the run's.
 
     Raises:
         CheckpointError: It has, but under a config that defines another experiment; or the
@@ -39,7 +47,7 @@ def is_finished(run_dir: RunDir, config: PretrainConfig) -> bool:
         raise CheckpointError(
             "damaged marker of a finished run", where=run_dir.done_path
         ) from error
-    check_experiment(config, experiment, where=run_dir.done_path)
+    check_experiment(config, experiment, where=run_dir.done_path, overridden=overridden)
     return True
 
 
@@ -63,7 +71,11 @@ def set_history_aside(run_dir: RunDir) -> Path | None:
 
 
 def choose_checkpoint(
-    run_dir: RunDir, config: PretrainConfig, *, explicit: Path | None
+    run_dir: RunDir,
+    config: PretrainConfig,
+    *,
+    explicit: Path | None,
+    overridden: Collection[str] = (),
 ) -> Path | None:
     """Return the verified checkpoint to continue from, or None to start at step 0.
 
@@ -74,6 +86,12 @@ def choose_checkpoint(
     3. Nothing, if the run directory never had a checkpoint: the caller initializes the model, from
        `run.init_from` or at random. If it had some and all are damaged or gone, that is an error: a
        run never falls back to step 0 by itself.
+
+    Args:
+        run_dir: The run directory.
+        config: The config of this start.
+        explicit: The checkpoint asked for.
+        overridden: Fields of the config that may differ from the checkpoint's.
 
     Raises:
         CheckpointError: The checkpoint asked for, or all there are, cannot be used; the config
@@ -94,7 +112,8 @@ def choose_checkpoint(
     else:
         _check_never_saved(run_dir)
         return None
-    check_experiment(config, read_state(chosen)["experiment"], where=chosen)
+    saved = read_state(chosen)["experiment"]
+    check_experiment(config, saved, where=chosen, overridden=overridden)
     return chosen
 
 

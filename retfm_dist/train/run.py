@@ -1,6 +1,7 @@
 """A run on one rank: what stays the same while it goes on, and what each attempt at it has."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -51,7 +52,10 @@ class Run(Job):
     Attributes:
         engine: Model and optimizer.
         skips: Steps that are passed over.
+        overrides: {"step", "field", "from", "to"} of each field of the experiment that has been
+            changed in the course of the run.
     """
 
     engine: Engine
     skips: Skips
+    overrides: tuple[dict[str, Any], ...] = ()

@@ -13,6 +13,8 @@ RUN_DIR/
     before_NNN/            an earlier history that --fresh has set aside, in the same layout
     anomalies.jsonl        steps that changed no weight, and the images in them
     skips.json             windows of steps that rolling back has added to those passed over
+    overrides.json         fields of the experiment that --override has changed, and at which step
+    failures/              how the attempts of the present job ended, for the verdict on a restart
     uids/                  rank_NNNN.jsonl, the samples of every step, only with data.log_uids
     origin.json            which checkpoint the run was started from with --resume
     DONE                   the run has finished; no exit code says so
@@ -79,9 +81,19 @@ class RunDir:
         return self.path / "skips.json"
 
     @property
+    def overrides_path(self) -> Path:
+        """Fields of the experiment that --override has changed, and at which step."""
+        return self.path / "overrides.json"
+
+    @property
     def anomalies_path(self) -> Path:
         """Steps that changed no weight, one JSON object per line."""
         return self.path / "anomalies.jsonl"
+
+    @property
+    def failures_path(self) -> Path:
+        """Notes of how the attempts of a restarted job ended."""
+        return self.path / "failures"
 
     @property
     def done_path(self) -> Path:

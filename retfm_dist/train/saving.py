@@ -114,6 +114,7 @@ class Saving:
             "shapes": run.engine.shapes(),
             "rolled_back": [[w.begin, w.end] for w in run.skips.rolled_back],
             "data": run.loader.state(),
+            "overrides": list(run.overrides),
             "experiment": experiment_of(run.config),
             "config": run.config.model_dump(mode="json"),
             "config_hash": config_hash(run.config),

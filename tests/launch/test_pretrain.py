@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -223,6 +224,48 @@ def test_a_stopped_rank_is_named_and_the_job_ends(shards, tmp_path, receiver):
     assert "most recent call first" in text
 
 
+def test_torchrun_restarts_what_was_killed_and_the_bits_are_the_same(shards, finished, tmp_path):
+    run_dir = tmp_path / "run"
+    words = arguments(shards, run_dir, *CHANGES, "tracking.mlflow=false")
+    command = torchrun_command(free_port(), *words)
+    command[3:3] = ["--max-restarts", "3"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
+    for number, receiver in enumerate(("1", "0")):
+        wait_until(lambda n=number: len(list_checkpoints(run_dir)) > 0
+                   and restarts_of(process) == n, process)  # fmt: skip
+        members(process)[receiver].send_signal(signal.SIGKILL)
+        wait_until(lambda n=number: restarts_of(process) == n + 1, process)
+    assert process.wait(timeout=LIMIT_S) == 0, (tmp_path / "log").read_text()[-3000:]
+    one, other = (bits_of(find_checkpoint(path)) for path in (run_dir, finished[0]))
+    assert one == other
+
+
+def restarts_of(process):
+    """How often torchrun has restarted the ranks; -1 while there are none."""
+    try:
+        ranks = [p for name, p in members(process).items() if name == "1"]
+        return int(ranks[0].environ()["TORCHELASTIC_RESTART_COUNT"]) if ranks else -1
+    except (psutil.Error, KeyError):
+        return -1
+
+
+def test_what_fails_at_one_step_twice_is_not_restarted_again(shards, tmp_path):
+    damaged = shutil.copytree(shards, tmp_path / "set")
+    tar = next(damaged.glob("*.tar"))
+    content = bytearray(tar.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4096] = bytes(4096)
+    tar.write_bytes(content)
+    words = arguments(damaged, tmp_path / "run", *CHANGES, "tracking.mlflow=false")
+    command = torchrun_command(free_port(), *words)
+    command[3:3] = ["--max-restarts", "9"]
+    done = run(command)
+    assert done.returncode != 0
+    assert "stopped instead of starting again: 2 attempts in a row ended at step" in done.stderr
+    assert sum("starting from" in line for line in done.stderr.splitlines()) <= 3
+
+
 def wait_until(is_so, process):
     deadline = time.monotonic() + LIMIT_S
     while not is_so():
@@ -253,6 +296,7 @@ def test_a_batch_that_does_not_divide_is_one_message_from_two_ranks(shards, tmp_
     [
         (["optim.lr=1"], "error: .*test_cpu.yaml: optim: unknown key"),
         (["data.shards=nowhere"], "error: nowhere"),
+        (["stability.skip_steps=[[4,2]]"], "error: .*skip_steps must be windows"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_1(shards, tmp_path, changes, message):

@@ -17,6 +17,8 @@ from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
 from retfm_dist.train.checkpoint.read import open_checkpoint
 from retfm_dist.train.fit import fit
 from retfm_dist.train.run_dir import RunDir
+from retfm_dist.train.schedule import plan_run
+from retfm_dist.train.start import StartRequest
 from tests.fakes.checkpoints import bits_of
 from tests.fakes.training import FakeLoader, FakeModel, TinyMae, draw_nothing, tiny_config
 
@@ -26,7 +28,7 @@ class PowerCutError(Exception):
 
 
 def run(
-    config, *, loader=None, model=None, cut_at=None, initialize=None, draw=draw_nothing, resume=None
+    config, *, loader=None, model=None, cut_at=None, initialize=None, draw=draw_nothing, **request
 ):
     """Run to the end, or until the loader is asked for step `cut_at`."""
     loader = loader or FakeLoader(config, Ranks())
@@ -48,7 +50,7 @@ def run(
             build_loader=lambda: loader,
             ranks=Ranks(),
             device=torch.device("cpu"),
-            resume=resume,
+            request=StartRequest(**request),
         )
     except PowerCutError:
         assert cut_at is not None
@@ -281,7 +283,7 @@ def test_purged_checkpoints_stop_a_start_and_fresh_begins_anew(tmp_path, device,
     with pytest.raises(CheckpointError, match="the run had checkpoints, and none is left"):
         run(config)
     assert RunDir(tmp_path).metrics_path.read_bytes() == before
-    run(config, resume="fresh")
+    run(config, fresh=True)
     assert RunDir(tmp_path).done_path.exists()
     assert (tmp_path / "before_001" / "metrics.jsonl").read_bytes() == before
     assert "the earlier history now lies in before_001" in caplog.text
@@ -310,3 +312,43 @@ def test_only_the_first_step_of_a_start_counts_as_starting(tmp_path, device, mon
     assert {step for step, doing in notes if doing == "starting"} == {3}
     assert {step for step, doing in notes if doing == "computing"} == {4, 5}
     assert (6, "saving") in notes
+
+
+def test_a_learning_rate_is_changed_with_intent_and_recorded(tmp_path, device):
+    config = tiny_config(tmp_path, schedule__duration="8 steps")
+    run(config, cut_at=3)
+    changed = tiny_config(tmp_path, schedule__duration="8 steps", optimizer__base_lr=0.1)
+    with pytest.raises(
+        CheckpointError, match="optimizer.base_lr differs.*or change this one by --override opt"
+    ):
+        run(changed)
+    overridden = frozenset({"optimizer.base_lr"})
+    run(changed, overridden=overridden, cut_at=5)
+    run(changed, cut_at=7)  # the checkpoint has it now
+    both = tiny_config(
+        tmp_path,
+        schedule__duration="8 steps",
+        optimizer__base_lr=0.1,
+        stability__skip_steps=[[6, 7]],
+    )
+    run(both, overridden=frozenset({"stability.skip_steps"}))
+    expected = [
+        {"step": 2, "field": "optimizer.base_lr", "from": 0.3, "to": 0.1},
+        {"step": 6, "field": "stability.skip_steps", "from": [], "to": [[6, 7]]},
+    ]
+    state = open_checkpoint(find_checkpoint(tmp_path)).state
+    assert state["overrides"] == expected
+    assert state["num_updates"] == 7
+    assert json.loads(RunDir(tmp_path).overrides_path.read_text()) == expected
+    lines = {line["step"]: line["train/lr"] for line in lines_of(tmp_path)}
+    rates = plan_run(changed, steps_per_epoch=4)
+    assert lines[5] == rates.lr(4)
+    assert lines[2] == plan_run(config, steps_per_epoch=4).lr(1)
+
+
+def test_the_precision_is_changed_with_intent(tmp_path, device):
+    config = tiny_config(tmp_path, engine__precision="bf16")
+    run(config, cut_at=3)
+    run(tiny_config(tmp_path), overridden=frozenset({"engine.precision"}))
+    (change,) = open_checkpoint(find_checkpoint(tmp_path)).state["overrides"]
+    assert change == {"step": 2, "field": "engine.precision", "from": "bf16", "to": "fp32"}

@@ -63,7 +63,7 @@ def test_the_state_names_all_that_a_reader_needs(tmp_path, device):
     state = read_state(find_checkpoint(tmp_path))
     expected = {
         "format", "world_size", "step", "images_seen", "num_updates", "shapes", "data",
-        "experiment", "config", "config_hash", "versions", "log_interval", "stability", "rolled_back",
+        "experiment", "config", "config_hash", "versions", "log_interval", "stability", "rolled_back", "overrides",
     }  # fmt: skip
     assert state.keys() == expected
     assert state["shapes"]["encoder.weight"] == [25, 12]

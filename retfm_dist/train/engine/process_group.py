@@ -5,9 +5,16 @@ import os
 
 import torch
 import torch.distributed
+from torch.distributed import (
+    HashStore,  # pyright: ignore[reportPrivateImportUsage]
+    PrefixStore,  # pyright: ignore[reportPrivateImportUsage]
+    Store,  # pyright: ignore[reportPrivateImportUsage]
+    TCPStore,  # pyright: ignore[reportPrivateImportUsage]
+)
 
 from retfm_dist.errors import TrainError
 from retfm_dist.ranks.agreement import has_group
+from retfm_dist.ranks.restarts import restart_count
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.library import import_deepspeed
 
@@ -55,12 +62,10 @@ def stop_ranks() -> None:
 
 
 def _join_group(backend: str, ranks: Ranks, device: torch.device) -> None:
-    # A single process meets nobody, so it needs no port.
-    alone = torch.distributed.HashStore()  # pyright: ignore[reportPrivateImportUsage]
     try:
         torch.distributed.init_process_group(
             backend,
-            store=alone if ranks.world_size == 1 else None,
+            store=_store(ranks),
             rank=ranks.rank,
             world_size=ranks.world_size,
             timeout=_GROUP_TIMEOUT,
@@ -73,3 +78,23 @@ def _join_group(backend: str, ranks: Ranks, device: torch.device) -> None:
             got=str(error).splitlines()[0],
             hint="another job may hold the port; pass another --master_port to deepspeed",
         ) from error
+
+
+def _store(ranks: Ranks) -> Store | None:
+    """Return where the ranks meet; None is a server on the main rank."""
+    if ranks.world_size == 1:
+        # A single process meets nobody, so it needs no port.
+        return HashStore()
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    # torchrun serves one store for all its attempts. Without a prefix of its own, an attempt
+    # connects to addresses that processes of the one before have left in it.
+    served = TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        ranks.world_size,
+        is_master=False,
+        wait_for_workers=False,
+        timeout=_GROUP_TIMEOUT,
+    )
+    return PrefixStore(f"retfm_dist/attempt_{restart_count()}", served)
