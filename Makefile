@@ -3,6 +3,7 @@
 #   make demo     environment + the whole pipeline on synthetic eyes; ends with a report
 #   make test     environment + the test suite
 #   make lint     style, types, spelling
+#   make faults   kills training 200 times, at any moment, and compares the weights at the end
 #   make bench    the benchmarks that need no GPU
 #   make schema   configs/pretrain.schema.json anew, after a change of the config schema
 #
@@ -18,7 +19,7 @@ READY := $(VENV)/.ready
 # One OpenMP thread per process: ranks and workers fill the cores, not threads within them.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env demo test lint bench schema clean
+.PHONY: env demo test lint bench faults schema clean
 
 env: $(READY)
 
@@ -46,6 +47,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks.loader
 	$(BIN)/python -m benchmarks.checkpoint
+
+faults: $(READY)
+	$(BIN)/python -m tests.faults --faults 200
 
 schema: $(READY)
 	$(BIN)/python -m retfm_dist.config > configs/pretrain.schema.json

@@ -6,7 +6,9 @@ Each case trains three steps, saves, trains two more, and trains those two again
 that was given the saved state. The main rank writes what came out.
 """
 
+import itertools
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -25,8 +27,9 @@ from retfm_dist.train.checkpoint.saver import Retention, Saver
 from retfm_dist.train.engine.engine import Engine, SavedState
 from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
 from retfm_dist.train.run_dir import RunDir
+from retfm_dist.train.step import Inputs, StepResult, train_step
 from tests.fakes.checkpoints import state_of, weights_of, write_checkpoint
-from tests.fakes.training import TinyMae, run_steps, tiny_config
+from tests.fakes.training import TinyMae, TinyOutput, batches_of, run_steps, tiny_config
 
 # ZeRO stage, precision, micro-batch of a global batch of 8 on two ranks.
 CASES = [
@@ -87,6 +90,51 @@ def check_decisions(ranks: Ranks) -> dict[str, object]:
         highest([3 - ranks.rank, ranks.rank]) == [3, 1],
     ]
     return {"every_rank_agrees": all(from_each(all(answers)))}
+
+
+class Poisoned(TinyMae):
+    """A model whose loss, or the gradient of it, is not finite where it is told to."""
+
+    factor = 1.0
+    gradient_factor = 1.0
+
+    def forward(self, images: torch.Tensor, noise: torch.Tensor) -> TinyOutput:
+        output = super().forward(images, noise)
+        if self.gradient_factor != 1.0:
+            output.pred.register_hook(lambda gradient: gradient * self.gradient_factor)
+        return output._replace(loss=output.loss * self.factor)
+
+
+def check_bad_steps(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[str, object]:
+    """Make a step that rank 1 alone spoils, in every stage, and a sound one after it."""
+    found = {}
+    for stage, kind in itertools.product((0, 1, 2, 3), ("loss", "gradient", "spike")):
+        config = tiny_config(out_dir, engine__zero_stage=stage)
+        model = Poisoned()
+        engine = Engine(config, model=model, ranks=ranks, device=device)
+
+        def make(step: int, engine: Engine = engine, config: PretrainConfig = config) -> StepResult:
+            inputs = [Inputs(i, n, i[:, 0, 0, 0]) for i, n in batches_of(config, ranks, step)]
+            return train_step(engine, inputs, grad_accum_steps=len(inputs), lr=0.1, limit=100.0)
+
+        make(0)
+        before = weights_of(engine)
+        if ranks.rank == 1:
+            model.factor = {"loss": math.nan, "gradient": 1.0, "spike": 1e4}[kind]
+            model.gradient_factor = math.inf if kind == "gradient" else 1.0
+        bad = make(1)
+        after = weights_of(engine)
+        model.factor = model.gradient_factor = 1.0
+        sound = make(2)
+        found[f"{stage} {kind}"] = [
+            bad.is_updated,
+            all(torch.equal(before[name], after[name]) for name in before),
+            [math.isfinite(loss) for loss in bad.losses],
+            sound.is_updated,
+            all(torch.isfinite(tensor).all().item() for tensor in weights_of(engine).values()),
+        ]
+        engine.close()
+    return {"bad_steps": from_each(found)}
 
 
 def check_saving(out_dir: Path, ranks: Ranks) -> dict[str, object]:
@@ -150,6 +198,7 @@ def main(out_dir: Path) -> None:
         )
         run_case(out_dir / f"{stage}-{precision}-{micro}", config, ranks, device)
     decisions = check_decisions(ranks) | check_saving(out_dir, ranks)
+    decisions |= check_bad_steps(out_dir, ranks, device)
     if ranks.is_main:
         (out_dir / "decisions.json").write_text(json.dumps(decisions))
     stop_ranks()

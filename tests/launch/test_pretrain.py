@@ -8,53 +8,30 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
 from PIL import Image
 
 from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
 from tests.fakes.checkpoints import bits_of
-from tests.fakes.processes import CONFIG, LIMIT_S, ROOT, environment, free_port
+from tests.fakes.jobs import (
+    SCRIPT,
+    arguments,
+    deepspeed_command,
+    members,
+    metrics_of,
+    pack_discs,
+    torchrun_command,
+)
+from tests.fakes.processes import CONFIG, LIMIT_S, environment, free_port
 
 pytestmark = pytest.mark.slow
-
-SCRIPT = ROOT / "launch" / "pretrain.py"
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    """Sixteen drawn discs, packed by the real command."""
-    folder = tmp_path_factory.mktemp("shards")
-    lines = ["image_path,patient_id"]
-    rows, columns = np.mgrid[-1:1:96j, -1:1:96j]
-    for number in range(16):
-        values = np.random.default_rng(number).integers(90, 200, (6, 6, 3), dtype=np.uint8)
-        picture = np.asarray(Image.fromarray(values).resize((96, 96), Image.Resampling.BICUBIC))
-        inside = (rows**2 + columns**2 < 0.9)[..., None]
-        Image.fromarray((picture * inside).astype(np.uint8)).save(folder / f"{number}.png")
-        lines.append(f"{number}.png,p{number}")
-    (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
-    subprocess.run(
-        [
-            sys.executable, "-m", "retfm_dist.shard", "build", "--table",
-            folder / "manifest.csv", "--images", folder, "--out", folder / "set",
-        ],
-        env=environment(), check=True, capture_output=True, timeout=LIMIT_S,
-    )  # fmt: skip
-    return folder / "set"
-
-
-def arguments(shards, run_dir, *changes):
-    overrides = (f"data.shards={shards}", f"run.dir={run_dir}", *changes)
-    return ["--config", CONFIG, *(word for item in overrides for word in ("--set", item))]
-
-
-def deepspeed_command(port, *words):
-    runner = [Path(sys.executable).with_name("deepspeed"), "--num_accelerators", "2"]
-    return [*runner, "--master_port", str(port), SCRIPT, *words]
+    return pack_discs(tmp_path_factory.mktemp("shards"))
 
 
 def run(command):
@@ -77,14 +54,6 @@ def finished(shards, tmp_path_factory):
     done = run(deepspeed_command(free_port(), *arguments(shards, run_dir, *CHANGES)))
     assert done.returncode == 0, done.stdout + done.stderr
     return run_dir, done
-
-
-def metrics_of(run_dir):
-    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
-    return [
-        tuple(json.loads(line)[name] for name in ("step", "train/loss", "train/lr"))
-        for line in lines
-    ]
 
 
 def test_two_ranks_train_to_the_end(finished):
@@ -111,49 +80,8 @@ def test_the_output_is_the_run_and_the_launcher_and_nothing_else(finished):
     assert sum("finished 30 steps" in line for line in lines) == 1
 
 
-def test_killed_and_started_again_it_ends_with_the_same_bits(shards, finished, tmp_path):
-    run_dir = tmp_path / "run"
-    words = arguments(shards, run_dir, *CHANGES, "tracking.mlflow=false")
-    command = deepspeed_command(free_port(), *words)
-    killed = subprocess.Popen(
-        command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    wait_until(lambda: list_checkpoints(run_dir), killed)
-    family = psutil.Process(killed.pid).children(recursive=True)
-    assert len(family) >= 3  # the launcher and two workers
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert not (run_dir / "DONE").exists()
-
-    again = run(command)  # at once, while the first one's orphans may still be there
-    assert again.returncode == 0, again.stdout + again.stderr
-    assert "starting from" in again.stderr
-    assert "starting from step 0" not in again.stderr
-    assert not [process for process in family if process.is_running()]
-    straight_dir, _ = finished
-    one, other = (bits_of(find_checkpoint(path)) for path in (run_dir, straight_dir))
-    assert one == other
-    # Intervals that the kill cut in two are means of fewer steps; none is missing or repeated.
-    steps = [[line[0] for line in metrics_of(path)] for path in (run_dir, straight_dir)]
-    assert steps[0] == steps[1]
-
-
 STOPPABLE = ("schedule.duration=4000 steps", "checkpoint.every=3000 steps", "log.every=1 steps",
              "log.reconstructions_every=0 steps", "tracking.mlflow=false")  # fmt: skip
-
-
-def torchrun_command(port, *words):
-    runner = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    return [*runner, "--master-port", str(port), SCRIPT, *words]
-
-
-def members(process):
-    """Return runner, launcher and ranks of a job; torchrun is runner and launcher in one."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    ranks = [p for p in family if str(SCRIPT) in p.cmdline()[:4]]
-    launcher = next((p for p in family if "deepspeed.launcher.launch" in p.cmdline()), None)
-    by_rank = {p.environ()["RANK"]: p for p in ranks}
-    return {"runner": psutil.Process(process.pid), "launcher": launcher, **by_rank}
 
 
 @pytest.mark.parametrize(
@@ -227,8 +155,7 @@ def test_a_stopped_rank_is_named_and_the_job_ends(shards, tmp_path, receiver):
 def test_torchrun_restarts_what_was_killed_and_the_bits_are_the_same(shards, finished, tmp_path):
     run_dir = tmp_path / "run"
     words = arguments(shards, run_dir, *CHANGES, "tracking.mlflow=false")
-    command = torchrun_command(free_port(), *words)
-    command[3:3] = ["--max-restarts", "3"]
+    command = torchrun_command(free_port(), *words, max_restarts=3)
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
     for number, receiver in enumerate(("1", "0")):
@@ -258,8 +185,7 @@ def test_what_fails_at_one_step_twice_is_not_restarted_again(shards, tmp_path):
     content[middle : middle + 4096] = bytes(4096)
     tar.write_bytes(content)
     words = arguments(damaged, tmp_path / "run", *CHANGES, "tracking.mlflow=false")
-    command = torchrun_command(free_port(), *words)
-    command[3:3] = ["--max-restarts", "9"]
+    command = torchrun_command(free_port(), *words, max_restarts=9)
     done = run(command)
     assert done.returncode != 0
     assert "stopped instead of starting again: 2 attempts in a row ended at step" in done.stderr

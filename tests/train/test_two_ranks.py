@@ -98,3 +98,16 @@ def test_ranks_commit_when_the_slowest_has_written_and_fail_together(results):
         assert found["whole"] == [0, 0, 0, 1, 1, 1]
         assert "step_00000004: cannot write the checkpoint; got [Errno 28]" in found["failure"]
         assert found["left"] == ["step_00000002"]
+
+
+def test_what_one_rank_spoils_no_rank_learns_from(results):
+    of_each = json.loads((results / "decisions.json").read_text())["bad_steps"]
+    assert len(of_each) == 2
+    for found in of_each:
+        assert len(found) == 12
+        for name, (is_updated, is_same, are_finite, is_updated_again, is_sound) in found.items():
+            assert not is_updated, name
+            assert is_same, name
+            assert are_finite == [True, "loss" not in name], name
+            assert is_updated_again, name
+            assert is_sound, name

@@ -1,0 +1,145 @@
+"""Runs that are hit again and again, started again by the same command, and compared at their end."""
+
+import random
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
+from tests.fakes.checkpoints import bits_of
+from tests.fakes.jobs import arguments, deepspeed_command, metrics_of
+from tests.fakes.processes import LIMIT_S, environment, free_port
+from tests.faults.inject import Fault, damage_newest, draw_fault, hit
+
+EVERY = 20
+"""Steps between checkpoints."""
+CHANGES = (
+    f"checkpoint.every={EVERY} steps", "checkpoint.keep_last=3", "log.every=1 steps",
+    "log.reconstructions_every=0 steps", "tracking.mlflow=false",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What a fault did.
+
+    Attributes:
+        fault: The fault.
+        reached: Step that the job had logged last.
+        resumed: Step that the next start went on from; None where the run had come to its end.
+    """
+
+    fault: Fault
+    reached: int
+    resumed: int | None
+
+    @property
+    def lost(self) -> int:
+        """Steps that had to be made again."""
+        return 0 if self.resumed is None else max(0, self.reached - self.resumed)
+
+
+def run_straight(shards: Path, run_dir: Path, *, num_steps: int) -> None:
+    """Train without a fault, for comparison."""
+    done = subprocess.run(_command(shards, run_dir, num_steps), env=environment(),
+                          capture_output=True, text=True, timeout=LIMIT_S)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def run_with_faults(
+    shards: Path, folder: Path, *, seed: int, num_faults: int, num_steps: int
+) -> Iterator[Hit]:
+    """Hit runs until there have been enough faults; each is brought to its end and compared.
+
+    Args:
+        shards: The shard set.
+        folder: Where the runs are; holds the undisturbed one as `straight`.
+        seed: Of the faults.
+        num_faults: How many.
+        num_steps: Length of a run.
+
+    Raises:
+        AssertionError: A start failed, a process was left, or a run ended with other bits.
+    """
+    draw = random.Random(seed)
+    number, left = 0, num_faults
+    while left > 0:
+        run_dir = folder / f"run_{number}"
+        for found in _one_run(shards, run_dir, draw, num_faults=left, num_steps=num_steps):
+            left -= 1
+            yield found
+        expected = bits_of(find_checkpoint(folder / "straight"))
+        assert bits_of(find_checkpoint(run_dir)) == expected, "the run ended with other bits"
+        steps = [[line[0] for line in metrics_of(path)] for path in (run_dir, folder / "straight")]
+        assert steps[0] == steps[1], "a line of metrics is missing or repeated"
+        number += 1
+
+
+def _one_run(
+    shards: Path, run_dir: Path, draw: random.Random, *, num_faults: int, num_steps: int
+) -> Iterator[Hit]:
+    """Start one run again and again until it is done."""
+    log_path = run_dir.with_suffix(".log")
+    pending: tuple[Fault, int] | None = None
+    for attempt in range(num_faults + 2):
+        with log_path.open("w") as log:
+            process = subprocess.Popen(
+                _command(shards, run_dir, num_steps), env=environment(), stdout=log, stderr=log
+            )
+        family = [psutil.Process(process.pid)]
+        fault = None
+        if attempt < num_faults:
+            fault = draw_fault(draw, num_checkpoints=len(list_checkpoints(run_dir)))
+            hit(fault, process, run_dir)
+        family += _children(process)
+        process.wait(timeout=LIMIT_S)
+        text = log_path.read_text()
+        resumed = re.search(r"starting from (?:step (0)$|.*step_(\d+))", text, re.MULTILINE)
+        if pending is not None and resumed is not None:
+            yield Hit(*pending, resumed=int(resumed[1] or resumed[2]))
+            pending = None
+        elif pending is not None and "has finished" in text:
+            yield Hit(*pending, resumed=None)
+            pending = None
+        if (run_dir / "DONE").exists():
+            if fault is not None:
+                yield Hit(fault, num_steps, None)
+            return
+        assert fault is not None, f"a start without a fault failed:\n{text[-3000:]}"
+        _wait_for_all(family)
+        if pending is None:
+            pending = (fault, _last_step(run_dir))
+        damage_newest(fault, run_dir, draw)
+    raise AssertionError("the run does not come to its end")
+
+
+def _command(shards: Path, run_dir: Path, num_steps: int) -> list:
+    words = arguments(shards, run_dir, *CHANGES, f"schedule.duration={num_steps} steps")
+    return deepspeed_command(free_port(), *words)
+
+
+def _children(process: subprocess.Popen) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _wait_for_all(family: list[psutil.Process]) -> None:
+    """Wait until nobody of the job is left; orphans end by themselves."""
+    end = time.monotonic() + 60
+    while alive := [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]:
+        assert time.monotonic() < end, f"left behind: {alive}"
+        time.sleep(0.1)
+
+
+def _last_step(run_dir: Path) -> int:
+    path = run_dir / "metrics.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    steps = [int(found[1]) for line in lines if (found := re.match(r'\{"step": (\d+),', line))]
+    return max(steps, default=0)
