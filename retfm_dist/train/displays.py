@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
 import torch
 from typing_extensions import Self
 
+from retfm_dist.ranks.agreement import from_main
 from retfm_dist.tracking import NullTracker, Tracker, open_tracker
+from retfm_dist.train.effective_time import EffectiveTime, read_begin
 from retfm_dist.train.experiment import experiment_of
 from retfm_dist.train.interfaces import TrainableModel
 from retfm_dist.train.logs import append_line
@@ -27,12 +30,13 @@ class Displays:
         run: The run.
         start_step: Steps that were complete when this process started.
         model: What is trained, for its pictures and its FLOPs.
-        interval: `interval_state` of the checkpoint that this start continues; None at step 0.
+        saved: `state` of the checkpoint that this start continues; None at step 0.
     """
 
     _tracker: Tracker
     _progress: Progress
     _interval: Interval
+    _time: EffectiveTime
     _reconstructions: Reconstructions | None
     is_finished: bool
     """Whether the run has reached its end; set before the displays are left."""
@@ -43,13 +47,13 @@ class Displays:
         *,
         start_step: int,
         model: TrainableModel,
-        interval: Mapping[str, float] | None = None,
+        saved: Mapping[str, Any] | None = None,
     ) -> None:
         """Keep the arguments; everything is opened on entry."""
         self._run = run
         self._start_step = start_step
         self._model = model
-        self._interval_before = interval
+        self._saved = saved
         self.is_finished = False
         self._peak = bf16_peak(run.device_name) if run.config.engine.precision == "bf16" else None
 
@@ -67,8 +71,10 @@ class Displays:
         self._interval = Interval(
             global_batch_size=run.config.schedule.global_batch_size,
             device=run.device,
-            begun=self._interval_before,
+            begun=self._saved and self._saved["log_interval"],
         )
+        begun_at = from_main(lambda: read_begin(run.run_dir.begun_path), ranks=run.ranks)
+        self._time = EffectiveTime(begun_at, self._saved and self._saved["time"])
         return self
 
     def __exit__(
@@ -84,9 +90,13 @@ class Displays:
         else:
             self._tracker.close("FINISHED" if self.is_finished else "KILLED")
 
-    def interval_state(self) -> dict[str, float]:
-        """Return what a later start needs to go on with this log interval; all ranks call this."""
-        return self._interval.state()
+    def state(self) -> dict[str, Any]:
+        """Return what a later start needs to go on alike; all ranks call this."""
+        return {"log_interval": self._interval.state(), "time": self._time.state()}
+
+    def begin_step(self) -> None:
+        """Start the clock of a step."""
+        self._time.begin_step()
 
     def show(self, step: int, loss: torch.Tensor | None) -> None:
         """Count a step, and write the line and the picture that are due after it.
@@ -97,6 +107,7 @@ class Displays:
                 weight. An interval of such steps alone has no line.
         """
         run = self._run
+        self._time.end_step()
         if loss is not None:
             self._interval.add(loss)
         self._progress.advance(step)
@@ -130,6 +141,7 @@ class Displays:
                     peak=self._peak,
                     world_size=run.ranks.world_size,
                 )
+            line["perf/effective_time_ratio"] = self._time.ratio()
             append_line(run.run_dir.metrics_path, line)
             shown = {name: value for name, value in line.items() if "/" in name}
             self._tracker.log_metrics(shown, step=step)

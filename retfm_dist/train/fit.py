@@ -113,7 +113,7 @@ def _attempt(
         overrides = _overrides(config, state)
         run = Run(**vars(job), engine=engine, skips=_skips(job), overrides=overrides)
         from_main(lambda: _describe_start(run, step), ranks=ranks)
-        displays = Displays(run, start_step=step, model=model, interval=state.get("log_interval"))
+        displays = Displays(run, start_step=step, model=model, saved=state or None)
         judge = Judge(config.stability, state.get("stability"))
         # In this order the tracker is closed before a signal may end the process at once.
         with stop.saving(), displays, Saving(run) as saving:

@@ -66,6 +66,7 @@ def train(
     total = run.plan.total_steps
     with contextlib.closing(_inputs(run, start_step)) as inputs:
         for step in range(start_step, total):
+            displays.begin_step()
             loss, problem = None, None
             if not run.skips.contains(step):
                 loss, problem = _step(run, judge, inputs, step)
@@ -76,7 +77,7 @@ def train(
             displays.show(step + 1, loss)
             reason, is_due = _agree(run, saving, stop, step=step + 1)
             if reason or is_due:
-                state = {"log_interval": displays.interval_state(), "stability": judge.state()}
+                state = {**displays.state(), "stability": judge.state()}
                 saving.begin(step + 1, state)
             if reason and step + 1 < total:
                 saving.finish(step + 1)

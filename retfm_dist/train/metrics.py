@@ -1,7 +1,8 @@
 """Metrics of a log interval, as a line of metrics.jsonl holds them.
 
 {"step": 40, "epoch": 1.25, "images_seen": 1280, "train/loss": 0.91, "train/lr": 0.0012,
- "perf/images_per_s": 31.2, "perf/data_wait_ratio": 0.04, "perf/peak_memory_gib": 1.9}
+ "perf/images_per_s": 31.2, "perf/data_wait_ratio": 0.04, "perf/peak_memory_gib": 1.9,
+ "perf/effective_time_ratio": 0.98}
 """
 
 import resource

@@ -6,6 +6,7 @@ RUN_DIR/
     cohort.json            composition of the images trained on, where the shard set states it
     membership.npz         keyed hashes of these images and their patients, likewise
     metrics.jsonl          one line per log interval; steps ascend and never repeat
+    begun.json             time of the first start, for the effective-time ratio
     tracking.json          which MLflow run this is
     reconstructions/       step_XXXXXXXX.png, patient data
     checkpoints/           step_XXXXXXXX/, see `checkpoint`
@@ -74,6 +75,11 @@ class RunDir:
     def saved_path(self) -> Path:
         """Step of the newest checkpoint ever written, to notice that all have gone."""
         return self.path / "saved.json"
+
+    @property
+    def begun_path(self) -> Path:
+        """Time of the run's first start."""
+        return self.path / "begun.json"
 
     @property
     def skips_path(self) -> Path:

@@ -49,6 +49,11 @@ def tracker(monkeypatch):
     return tracker
 
 
+def show(shown, step, loss):
+    shown.begin_step()
+    shown.show(step, loss)
+
+
 def test_making_displays_has_no_effect(run, tracker):
     Displays(run, start_step=0, model=MODEL)
     assert not hasattr(tracker, "params")
@@ -58,7 +63,7 @@ def test_making_displays_has_no_effect(run, tracker):
 def test_lines_and_pictures_are_shown_when_due(run, tracker):
     with Displays(run, start_step=0, model=MODEL) as shown:
         for step in (1, 2, 3):
-            shown.show(step, torch.tensor(0.5 * step))
+            show(shown, step, torch.tensor(0.5 * step))
         shown.is_finished = True
     lines = [json.loads(line) for line in run.run_dir.metrics_path.read_text().splitlines()]
     assert [(line["step"], line["train/loss"]) for line in lines] == [(1, 0.5), (2, 1.0), (3, 1.5)]
@@ -73,7 +78,7 @@ def test_lines_and_pictures_are_shown_when_due(run, tracker):
 
 def test_a_run_that_was_stopped_is_marked_as_such(run, tracker):
     with Displays(run, start_step=0, model=MODEL) as shown:
-        shown.show(1, torch.tensor(0.5))
+        show(shown, 1, torch.tensor(0.5))
     assert tracker.status == "KILLED"
 
 
@@ -86,7 +91,7 @@ def test_an_exception_marks_the_run_as_failed(run, tracker):
 def test_other_ranks_write_nothing(run, tracker):
     other = dataclasses.replace(run, ranks=Ranks(rank=1, world_size=2))
     with Displays(other, start_step=0, model=MODEL) as shown:
-        shown.show(1, torch.tensor(1.0))
+        show(shown, 1, torch.tensor(1.0))
     assert not tracker.metrics
     assert not list(run.run_dir.path.iterdir())
 
@@ -96,15 +101,15 @@ def test_utilization_is_shown_where_the_peak_is_known(run, tracker, monkeypatch)
     engine = run.config.engine.model_copy(update={"precision": "bf16"})
     run = dataclasses.replace(run, config=run.config.model_copy(update={"engine": engine}))
     with Displays(run, start_step=0, model=MODEL) as shown:
-        shown.show(1, torch.tensor(1.0))
+        show(shown, 1, torch.tensor(1.0))
     (line,) = map(json.loads, run.run_dir.metrics_path.read_text().splitlines())
     assert line["perf/mfu"] == pytest.approx(line["perf/images_per_s"] * 1e6 / 1e9)
 
 
 def test_an_interval_of_bad_steps_alone_has_no_line(run, tracker):
     with Displays(run, start_step=0, model=MODEL) as shown:
-        shown.show(1, torch.tensor(0.5))
-        shown.show(2, None)
-        shown.show(3, torch.tensor(1.5))
+        show(shown, 1, torch.tensor(0.5))
+        show(shown, 2, None)
+        show(shown, 3, torch.tensor(1.5))
     lines = [json.loads(line) for line in run.run_dir.metrics_path.read_text().splitlines()]
     assert [(line["step"], line["train/loss"]) for line in lines] == [(1, 0.5), (3, 1.5)]

@@ -72,7 +72,7 @@ def test_a_run_leaves_all_that_the_contract_names(tmp_path, device, caplog):
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names == {
         "config.yaml", "environment.json", "cohort.json", "membership.npz", "metrics.jsonl",
-        "checkpoints", "saved.json", "reconstructions", "DONE", ".lock",
+        "checkpoints", "saved.json", "begun.json", "reconstructions", "DONE", ".lock",
     }  # fmt: skip
     # keep_last is 2, and the last step is saved.
     steps = [path.name for path in list_checkpoints(tmp_path / "run")]
@@ -352,3 +352,14 @@ def test_the_precision_is_changed_with_intent(tmp_path, device):
     run(tiny_config(tmp_path), overridden=frozenset({"engine.precision"}))
     (change,) = open_checkpoint(find_checkpoint(tmp_path)).state["overrides"]
     assert change == {"step": 2, "field": "engine.precision", "from": "bf16", "to": "fp32"}
+
+
+def test_the_effective_time_is_counted_over_all_starts(tmp_path, device):
+    config = tiny_config(tmp_path, schedule__duration="8 steps")
+    run(config, cut_at=3)
+    first = open_checkpoint(find_checkpoint(tmp_path)).state["time"]
+    assert 0 < lines_of(tmp_path)[-1]["perf/effective_time_ratio"] < 1
+    run(config)
+    last = open_checkpoint(find_checkpoint(tmp_path)).state["time"]
+    assert last["begun_at"] == first["begun_at"]
+    assert last["productive_s"] > first["productive_s"]

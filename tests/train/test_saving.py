@@ -64,6 +64,7 @@ def test_the_state_names_all_that_a_reader_needs(tmp_path, device):
     expected = {
         "format", "world_size", "step", "images_seen", "num_updates", "shapes", "data",
         "experiment", "config", "config_hash", "versions", "log_interval", "stability", "rolled_back", "overrides",
+        "time",
     }  # fmt: skip
     assert state.keys() == expected
     assert state["shapes"]["encoder.weight"] == [25, 12]
