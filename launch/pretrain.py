@@ -36,7 +36,7 @@ def pretrain(arguments: argparse.Namespace, stop: StopRequest) -> bool:
             find_config(arguments.config), arguments.overrides + arguments.intended
         )
         config.check_world(ranks.world_size)
-        device = start_ranks(ranks)
+        device = start_ranks(ranks, timeout_s=config.run.collective_timeout_s)
         is_finished = fit(
             config,
             build_model=partial(build_pretraining_model, config),

@@ -51,6 +51,10 @@ class RunConfig(Section):
     """Time without progress after which a rank is named and the job ends; ten times that while it
     starts or saves. It must be longer than a micro-batch takes; null never ends a job."""
 
+    collective_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    """Longest that ranks wait for each other in a collective, and at the start; a rank that stands
+    still is found sooner by stall_timeout_s."""
+
     @property
     def name(self) -> str:
         """Name of the run in the tracker: that of its directory."""

@@ -137,6 +137,16 @@ def check_bad_steps(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[s
     return {"bad_steps": from_each(found)}
 
 
+def check_timeouts(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[str, object]:
+    """Return the timeouts of all groups that an engine leaves, s."""
+    config = tiny_config(out_dir, run__collective_timeout_s=77)
+    engine = Engine(config, model=TinyMae(), ranks=ranks, device=device)
+    groups = list(torch.distributed.distributed_c10d._world.pg_map)
+    found = [g._get_backend(device).options._timeout.total_seconds() for g in groups]
+    engine.close()
+    return {"timeouts": found}
+
+
 def check_saving(out_dir: Path, ranks: Ranks) -> dict[str, object]:
     """Save with a slow rank, and with one whose disk is full."""
     write = saver_module.write_part
@@ -188,7 +198,7 @@ def check_saving(out_dir: Path, ranks: Ranks) -> dict[str, object]:
 
 def main(out_dir: Path) -> None:
     ranks = ranks_from_environment()
-    device = start_ranks(ranks)
+    device = start_ranks(ranks, timeout_s=300)
     for stage, precision, micro in CASES:
         config = tiny_config(
             out_dir,
@@ -198,6 +208,7 @@ def main(out_dir: Path) -> None:
         )
         run_case(out_dir / f"{stage}-{precision}-{micro}", config, ranks, device)
     decisions = check_decisions(ranks) | check_saving(out_dir, ranks)
+    decisions |= check_timeouts(out_dir, ranks, device)
     decisions |= check_bad_steps(out_dir, ranks, device)
     if ranks.is_main:
         (out_dir / "decisions.json").write_text(json.dumps(decisions))

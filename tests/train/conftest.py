@@ -17,5 +17,5 @@ def device() -> Iterator[torch.device]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Whatever importing deepspeed has to say.
-        yield start_ranks(Ranks())
+        yield start_ranks(Ranks(), timeout_s=300)
     stop_ranks()

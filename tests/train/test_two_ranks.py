@@ -111,3 +111,9 @@ def test_what_one_rank_spoils_no_rank_learns_from(results):
             assert are_finite == [True, "loss" not in name], name
             assert is_updated_again, name
             assert is_sound, name
+
+
+def test_every_group_has_the_timeout_of_the_config(results):
+    found = json.loads((results / "decisions.json").read_text())["timeouts"]
+    assert len(found) >= 2  # PyTorch's and DeepSpeed's
+    assert set(found) == {77}

@@ -20,6 +20,7 @@ from retfm_dist.train.checkpoint.layout import Stretch
 from retfm_dist.train.engine.library import import_deepspeed
 from retfm_dist.train.engine.optimizer import build_optimizer
 from retfm_dist.train.engine.partitions import MOMENTS, WEIGHTS, Partitions, find_partitions
+from retfm_dist.train.engine.process_group import limit_groups
 from retfm_dist.train.engine.settings import deepspeed_config
 from retfm_dist.weights.compare import describe_mismatch, shapes_of
 
@@ -89,6 +90,7 @@ class Engine:
                 dist_init_required=False,
             )[0]
         logger.debug("%s", chatter.getvalue())
+        limit_groups(config.run.collective_timeout_s)
         self._partitions: Partitions = find_partitions(
             model,
             optimizer=optimizer,

@@ -10,6 +10,7 @@ from torch.distributed import (
     PrefixStore,  # pyright: ignore[reportPrivateImportUsage]
     Store,  # pyright: ignore[reportPrivateImportUsage]
     TCPStore,  # pyright: ignore[reportPrivateImportUsage]
+    distributed_c10d,
 )
 
 from retfm_dist.errors import TrainError
@@ -18,16 +19,15 @@ from retfm_dist.ranks.restarts import restart_count
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.library import import_deepspeed
 
-_GROUP_TIMEOUT = datetime.timedelta(minutes=10)
 
-
-def start_ranks(ranks: Ranks) -> torch.device:
+def start_ranks(ranks: Ranks, *, timeout_s: float) -> torch.device:
     """Join the process group and return the device that this rank computes on.
 
     The accelerator is DeepSpeed's choice: a GPU where there is one, unless DS_ACCELERATOR=cpu.
 
     Args:
         ranks: Which process this is, as the launcher said.
+        timeout_s: Longest that a collective, and the meeting of the ranks, may take.
 
     Raises:
         TrainError: The rendezvous port is taken, or there are more ranks than GPUs.
@@ -47,11 +47,28 @@ def start_ranks(ranks: Ranks) -> torch.device:
         accelerator.set_device(ranks.local_rank)
     backend = accelerator.communication_backend_name() or "gloo"
     if not has_group():
-        _join_group(backend, ranks, device)
+        _join_group(backend, ranks, device, datetime.timedelta(seconds=timeout_s))
     # DeepSpeed reads the local rank from the environment only, also where no launcher set it.
     os.environ.setdefault("LOCAL_RANK", str(ranks.local_rank))
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, verbose=False)
     return device
+
+
+def limit_groups(timeout_s: float) -> None:
+    """Set the timeout of every process group that there is.
+
+    DeepSpeed makes groups of its own, a copy of the whole world among them, with PyTorch's default
+    of half an hour.
+
+    Args:
+        timeout_s: Longest that a collective may take.
+    """
+    if not has_group():
+        return
+    # Public since PyTorch 2.15, where the older name warns.
+    set_timeout = getattr(distributed_c10d, "set_timeout", distributed_c10d._set_pg_timeout)
+    for group in list(distributed_c10d._world.pg_map):
+        set_timeout(datetime.timedelta(seconds=timeout_s), group)
 
 
 def stop_ranks() -> None:
@@ -61,14 +78,16 @@ def stop_ranks() -> None:
         import_deepspeed().comm.destroy_process_group()
 
 
-def _join_group(backend: str, ranks: Ranks, device: torch.device) -> None:
+def _join_group(
+    backend: str, ranks: Ranks, device: torch.device, timeout: datetime.timedelta
+) -> None:
     try:
         torch.distributed.init_process_group(
             backend,
-            store=_store(ranks),
+            store=_store(ranks, timeout),
             rank=ranks.rank,
             world_size=ranks.world_size,
-            timeout=_GROUP_TIMEOUT,
+            timeout=timeout,
             device_id=device if device.type == "cuda" else None,
         )
     except torch.distributed.DistNetworkError as error:
@@ -80,7 +99,7 @@ def _join_group(backend: str, ranks: Ranks, device: torch.device) -> None:
         ) from error
 
 
-def _store(ranks: Ranks) -> Store | None:
+def _store(ranks: Ranks, timeout: datetime.timedelta) -> Store | None:
     """Return where the ranks meet; None is a server on the main rank."""
     if ranks.world_size == 1:
         # A single process meets nobody, so it needs no port.
@@ -95,6 +114,6 @@ def _store(ranks: Ranks) -> Store | None:
         ranks.world_size,
         is_master=False,
         wait_for_workers=False,
-        timeout=_GROUP_TIMEOUT,
+        timeout=timeout,
     )
     return PrefixStore(f"retfm_dist/attempt_{restart_count()}", served)

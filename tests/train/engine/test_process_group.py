@@ -1,3 +1,4 @@
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -18,7 +19,7 @@ def test_ranks_that_cannot_meet_say_so(monkeypatch):
     with pytest.raises(
         TrainError, match="127.0.0.1:29500: .*cannot connect to each other.*in use.*--master_port"
     ):
-        _join_group("gloo", Ranks(rank=0, world_size=2), torch.device("cpu"))
+        _join_group("gloo", Ranks(rank=0, world_size=2), torch.device("cpu"), timedelta(1))
 
 
 def test_more_ranks_than_gpus_are_refused(monkeypatch):
@@ -26,4 +27,4 @@ def test_more_ranks_than_gpus_are_refused(monkeypatch):
     fake = SimpleNamespace(accelerator=SimpleNamespace(get_accelerator=lambda: accelerator))
     monkeypatch.setattr("retfm_dist.train.engine.process_group.import_deepspeed", lambda: fake)
     with pytest.raises(TrainError, match="rank 5: more ranks than .*got local rank 2.*below 2"):
-        start_ranks(Ranks(rank=5, local_rank=2, world_size=8))
+        start_ranks(Ranks(rank=5, local_rank=2, world_size=8), timeout_s=9)
