@@ -19,7 +19,7 @@ FLOORS = {
     "shard": 3,
     "data": 4,
     "train": 5,
-    "export": 6,
+    "doctor": 6, "export": 6,
     "evaluate": 7,
     "study": 8,
 }  # fmt: skip
