@@ -10,7 +10,6 @@ the step and exit with code 75. torchrun and plain python work too.
 import argparse
 import atexit
 import logging
-import os
 from functools import partial
 
 from retfm_dist.ranks.orphans import stop_when_orphaned
@@ -67,12 +66,13 @@ def pretrain_or_stop(arguments: argparse.Namespace, stop: StopRequest) -> None:
 
 def main() -> None:
     """Run as a command: exit code 0, 1 with one message, 2 for bad usage, or 75 when stopped."""
-    stop = StopRequest(ranks_from_environment()).listen()
+    ranks = ranks_from_environment()
+    stop = StopRequest(ranks).listen()
     stop_when_orphaned(stop)
     arguments = parse_arguments(__doc__ or "")
     from retfm_dist.console import run_command, set_up_logging
 
-    set_up_logging(logging.INFO if os.environ.get("RANK", "0") == "0" else logging.WARNING)
+    set_up_logging(logging.INFO if ranks.is_main else logging.WARNING)
     run_command(lambda: pretrain_or_stop(arguments, stop))
 
 

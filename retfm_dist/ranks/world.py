@@ -25,9 +25,13 @@ class Ranks:
 
 
 def ranks_from_environment() -> Ranks:
-    """Read the variables that DeepSpeed's launcher and torchrun set."""
+    """Read the variables that DeepSpeed's launcher and torchrun set, or else Open MPI's."""
     return Ranks(
-        rank=int(os.environ.get("RANK", "0")),
-        local_rank=int(os.environ.get("LOCAL_RANK", "0")),
-        world_size=int(os.environ.get("WORLD_SIZE", "1")),
+        rank=_read("RANK", "OMPI_COMM_WORLD_RANK", default=0),
+        local_rank=_read("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", default=0),
+        world_size=_read("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", default=1),
     )
+
+
+def _read(*names: str, default: int) -> int:
+    return int(next((os.environ[name] for name in names if name in os.environ), default))

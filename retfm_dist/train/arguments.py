@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from retfm_dist.ranks.world import ranks_from_environment
+
 
 def parse_arguments(description: str, words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; what is wrong with it is said by the main rank alone.
@@ -18,7 +20,7 @@ def parse_arguments(description: str, words: Sequence[str] | None = None) -> arg
         SystemExit: With code 2 for bad usage, 0 after --help.
     """
     with contextlib.ExitStack() as stack:
-        if os.environ.get("RANK", "0") != "0":
+        if not ranks_from_environment().is_main:
             nowhere = stack.enter_context(Path(os.devnull).open("w", encoding="ascii"))
             stack.enter_context(contextlib.redirect_stderr(nowhere))
             stack.enter_context(contextlib.redirect_stdout(nowhere))

@@ -5,7 +5,7 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -85,7 +85,8 @@ def _one_run(
 ) -> Iterator[Hit]:
     """Start one run again and again until it is done."""
     log_path = run_dir.with_suffix(".log")
-    pending: tuple[Fault, int] | None = None
+    # Faults after which no start has come so far as to say where it goes on.
+    pending: list[tuple[Fault, int]] = []
     for attempt in range(num_faults + 2):
         with log_path.open("w") as log:
             process = subprocess.Popen(
@@ -100,20 +101,19 @@ def _one_run(
         process.wait(timeout=LIMIT_S)
         text = log_path.read_text()
         resumed = re.search(r"starting from (?:step (0)$|.*step_(\d+))", text, re.MULTILINE)
-        if pending is not None and resumed is not None:
-            yield Hit(*pending, resumed=int(resumed[1] or resumed[2]))
-            pending = None
-        elif pending is not None and "has finished" in text:
-            yield Hit(*pending, resumed=None)
-            pending = None
+        if resumed is not None or "has finished" in text:
+            step = None if resumed is None else int(resumed[1] or resumed[2])
+            yield from (Hit(*item, resumed=step) for item in pending)
+            pending.clear()
         if (run_dir / "DONE").exists():
             if fault is not None:
                 yield Hit(fault, num_steps, None)
             return
         assert fault is not None, f"a start without a fault failed:\n{text[-3000:]}"
         _wait_for_all(family)
-        if pending is None:
-            pending = (fault, _last_step(run_dir))
+        if any(earlier.damage != "nothing" for earlier, _ in pending):
+            fault = replace(fault, damage="nothing")  # one whole checkpoint must be left
+        pending.append((fault, _last_step(run_dir)))
         damage_newest(fault, run_dir, draw)
     raise AssertionError("the run does not come to its end")
 

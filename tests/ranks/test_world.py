@@ -13,3 +13,13 @@ def test_a_single_process_is_the_main_rank(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     assert ranks_from_environment() == Ranks()
     assert Ranks().is_main
+
+
+def test_open_mpis_variables_count_where_no_launcher_set_its_own(monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (("RANK", "5"), ("LOCAL_RANK", "1"), ("SIZE", "8")):
+        monkeypatch.setenv(f"OMPI_COMM_WORLD_{name}", value)
+    assert ranks_from_environment() == Ranks(rank=5, local_rank=1, world_size=8)
+    monkeypatch.setenv("RANK", "2")
+    assert ranks_from_environment().rank == 2

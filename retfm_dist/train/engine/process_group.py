@@ -81,6 +81,14 @@ def stop_ranks() -> None:
 def _join_group(
     backend: str, ranks: Ranks, device: torch.device, timeout: datetime.timedelta
 ) -> None:
+    if ranks.world_size > 1 and not {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        raise TrainError(
+            "the ranks do not know where to meet",
+            where="MASTER_ADDR and MASTER_PORT",
+            got="not both set",
+            expected="host and port of rank 0",
+            hint="deepspeed and torchrun set them; with mpirun pass them by -x",
+        )
     try:
         torch.distributed.init_process_group(
             backend,

@@ -28,3 +28,10 @@ def test_more_ranks_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr("retfm_dist.train.engine.process_group.import_deepspeed", lambda: fake)
     with pytest.raises(TrainError, match="rank 5: more ranks than .*got local rank 2.*below 2"):
         start_ranks(Ranks(rank=5, local_rank=2, world_size=8), timeout_s=9)
+
+
+def test_ranks_that_do_not_know_where_to_meet_say_so(monkeypatch):
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    monkeypatch.delenv("MASTER_PORT", raising=False)
+    with pytest.raises(TrainError, match="MASTER_PORT: the ranks do not know where to meet"):
+        _join_group("gloo", Ranks(rank=1, world_size=2), torch.device("cpu"), timedelta(1))
