@@ -152,10 +152,16 @@ def _reached(host: Host, needs: Needs, *, num_hosts: int) -> Iterator[Finding]:
     if needs.step_s is not None and took_s > _LINK_SHARE * needs.step_s:
         yield Finding(
             host.name,
-            f"the link carries {host.link.bytes_per_s / _GB:.2f} GB/s; a step of "
+            f"the link carries {rate_text(host.link.bytes_per_s)}; a step of "
             f"{needs.step_s:.2f} s would communicate for {took_s:.2f} s",
             "use the fast interface (NCCL_SOCKET_IFNAME, NCCL_IB_HCA), or accumulate more",
         )
+
+
+def rate_text(bytes_per_s: float) -> str:
+    """Return a rate as people write it."""
+    small = bytes_per_s < _GB / 10
+    return f"{bytes_per_s / 1e6:.1f} MB/s" if small else f"{bytes_per_s / _GB:.2f} GB/s"
 
 
 def _most_common(values: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from retfm_dist.doctor.judge import Finding, Host
+from retfm_dist.doctor.judge import Finding, Host, rate_text
 from retfm_dist.doctor.needs import Needs
 
 _GB = 1e9
@@ -37,6 +37,6 @@ def _describe(host: Host) -> str:
     if facts.images_per_s is not None:
         parts.append(f"decodes {facts.images_per_s:,.0f} images/s a rank")
     if host.link is not None:
-        parts.append(f"link {host.link.bytes_per_s / _GB:.2f} GB/s")
+        parts.append(f"link {rate_text(host.link.bytes_per_s)}")
         parts.append(f"clock {host.link.clock_offset_s:+.3f} s")
     return ", ".join(parts)

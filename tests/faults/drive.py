@@ -93,10 +93,10 @@ def _one_run(
                 _command(shards, run_dir, num_steps), env=environment(), stdout=log, stderr=log
             )
         family = [psutil.Process(process.pid)]
-        fault = None
+        fault, was_hit = None, False
         if attempt < num_faults:
             fault = draw_fault(draw, num_checkpoints=len(list_checkpoints(run_dir)))
-            hit(fault, process, run_dir)
+            was_hit = hit(fault, process, run_dir)
         family += _children(process)
         process.wait(timeout=LIMIT_S)
         text = log_path.read_text()
@@ -110,6 +110,7 @@ def _one_run(
                 yield Hit(fault, num_steps, None)
             return
         assert fault is not None, f"a start without a fault failed:\n{text[-3000:]}"
+        assert was_hit, f"a start failed before its fault:\n{text[-3000:]}"
         _wait_for_all(family)
         if any(earlier.damage != "nothing" for earlier, _ in pending):
             fault = replace(fault, damage="nothing")  # one whole checkpoint must be left

@@ -48,8 +48,8 @@ def draw_fault(draw: random.Random, *, num_checkpoints: int) -> Fault:
     return Fault(moment, wait_s, draw.choice(TARGETS), damage)
 
 
-def hit(fault: Fault, process: subprocess.Popen, run_dir: Path) -> None:
-    """Wait for the moment and kill; a job that has ended meanwhile is left alone."""
+def hit(fault: Fault, process: subprocess.Popen, run_dir: Path) -> bool:
+    """Wait for the moment and kill; return whether the job had not ended by itself before."""
     if fault.moment != "starting":
         _wait(process, _grows(run_dir / "metrics.jsonl"), limit_s=120)
     if fault.moment == "saving":
@@ -57,11 +57,14 @@ def hit(fault: Fault, process: subprocess.Popen, run_dir: Path) -> None:
         _wait(process, lambda: any(folder.glob(".step_*")), limit_s=_SAVING_LIMIT_S)
     end = time.monotonic() + fault.wait_s
     _wait(process, lambda: time.monotonic() >= end, limit_s=60)
+    if process.poll() is not None:
+        return False
     for victim in _victims(fault.target, process):
         try:
             victim.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:
             continue
+    return True
 
 
 def damage_newest(fault: Fault, run_dir: Path, draw: random.Random) -> None:
