@@ -68,7 +68,7 @@ class Judge:
 
     def state(self) -> dict[str, Any]:
         """Return what the next start needs to judge alike."""
-        return {"recent_losses": list(self._recent), "bad_steps": self._bad_steps}
+        return {"recent_losses": list(self._recent), "bad_steps": list(self._bad_steps)}
 
     @property
     def limit(self) -> float:

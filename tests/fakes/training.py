@@ -16,7 +16,9 @@ from retfm_dist.errors import DataError
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.rng.streams import mask_noise
 from retfm_dist.train.engine.engine import Engine
+from retfm_dist.train.fit import fit
 from retfm_dist.train.schedule import plan_run
+from retfm_dist.train.start import StartRequest
 
 WIDTH = 12
 STEPS_PER_EPOCH = 4
@@ -183,3 +185,39 @@ def run_steps(
         assert engine.update(plan.lr(step))
         losses.append(float(sum(parts)) / len(parts))
     return losses
+
+
+class PowerCutError(Exception):
+    """The end of a run in the middle."""
+
+
+def run_fit(
+    config: PretrainConfig,
+    *,
+    build_model: Callable[[], FakeModel] = lambda: FakeModel(TinyMae()),
+    loader: FakeLoader | None = None,
+    cut_at: int | None = None,
+    **request: Any,
+) -> None:
+    """Run on one rank to the end, or until the loader is asked for step `cut_at`."""
+    loader = loader or FakeLoader(config, Ranks())
+    whole = loader.batches
+
+    def batches(start_step: int, end_step: int) -> Generator[FakeBatch, None, None]:
+        for batch in whole(start_step, end_step):
+            if batch.step == cut_at:
+                raise PowerCutError
+            yield batch
+
+    loader.batches = batches
+    try:
+        fit(
+            config,
+            build_model=build_model,
+            build_loader=lambda: loader,
+            ranks=Ranks(),
+            device=torch.device("cpu"),
+            request=StartRequest(**request),
+        )
+    except PowerCutError:
+        assert cut_at is not None

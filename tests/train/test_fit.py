@@ -18,42 +18,20 @@ from retfm_dist.train.checkpoint.read import open_checkpoint
 from retfm_dist.train.fit import fit
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.schedule import plan_run
-from retfm_dist.train.start import StartRequest
 from tests.fakes.checkpoints import bits_of
-from tests.fakes.training import FakeLoader, FakeModel, TinyMae, draw_nothing, tiny_config
+from tests.fakes.training import (
+    FakeLoader,
+    FakeModel,
+    TinyMae,
+    draw_nothing,
+    run_fit,
+    tiny_config,
+)
 
 
-class PowerCutError(Exception):
-    pass
-
-
-def run(
-    config, *, loader=None, model=None, cut_at=None, initialize=None, draw=draw_nothing, **request
-):
-    """Run to the end, or until the loader is asked for step `cut_at`."""
-    loader = loader or FakeLoader(config, Ranks())
-    if cut_at is not None:
-        whole = loader.batches
-
-        def batches(start_step, end_step):
-            for batch in whole(start_step, end_step):
-                if batch.step == cut_at:
-                    raise PowerCutError
-                yield batch
-
-        loader.batches = batches
-    trainable = FakeModel(model or TinyMae(), initialize or (lambda: None), draw)
-    try:
-        fit(
-            config,
-            build_model=lambda: trainable,
-            build_loader=lambda: loader,
-            ranks=Ranks(),
-            device=torch.device("cpu"),
-            request=StartRequest(**request),
-        )
-    except PowerCutError:
-        assert cut_at is not None
+def run(config, *, model=None, initialize=lambda: None, draw=draw_nothing, **options):
+    trainable = FakeModel(model or TinyMae(), initialize, draw)
+    run_fit(config, build_model=lambda: trainable, **options)
 
 
 def lines_of(run_dir):

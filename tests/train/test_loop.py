@@ -5,20 +5,14 @@ import logging
 import math
 
 import pytest
-import torch
 
 from retfm_dist.errors import TrainError
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
 from retfm_dist.train.checkpoint.read import read_state
-from retfm_dist.train.fit import fit
 from retfm_dist.train.run_dir import RunDir
 from tests.fakes.checkpoints import bits_of
-from tests.fakes.training import FakeLoader, FakeModel, TinyMae, tiny_config
-
-
-class PowerCutError(Exception):
-    pass
+from tests.fakes.training import FakeLoader, FakeModel, TinyMae, run_fit, tiny_config
 
 
 class Poisoned(TinyMae):
@@ -47,28 +41,8 @@ class PoisonedGradient(Poisoned):
         return output
 
 
-def run(config, factors, *, kind=Poisoned, cut_at=None):
-    loader = FakeLoader(config, Ranks())
-    if cut_at is not None:
-        whole = loader.batches
-
-        def batches(start_step, end_step):
-            for batch in whole(start_step, end_step):
-                if batch.step == cut_at:
-                    raise PowerCutError
-                yield batch
-
-        loader.batches = batches
-    try:
-        fit(
-            config,
-            build_model=lambda: FakeModel(kind(config, factors)),
-            build_loader=lambda: loader,
-            ranks=Ranks(),
-            device=torch.device("cpu"),
-        )
-    except PowerCutError:
-        assert cut_at is not None
+def run(config, factors, *, kind=Poisoned, **options):
+    run_fit(config, build_model=lambda: FakeModel(kind(config, factors)), **options)
 
 
 def make(directory, **changes):

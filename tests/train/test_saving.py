@@ -3,24 +3,12 @@
 import json
 
 import pytest
-import torch
 
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
 from retfm_dist.train.checkpoint.read import read_state
-from retfm_dist.train.fit import fit
 from tests.fakes.checkpoints import bits_of
-from tests.fakes.training import FakeLoader, FakeModel, TinyMae, tiny_config
-
-
-def run(config, *, step_s=0.0):
-    assert fit(
-        config,
-        build_model=lambda: FakeModel(TinyMae()),
-        build_loader=lambda: FakeLoader(config, Ranks(), step_s=step_s),
-        ranks=Ranks(),
-        device=torch.device("cpu"),
-    )
+from tests.fakes.training import FakeLoader, run_fit, tiny_config
 
 
 def steps_of(run_dir):
@@ -36,7 +24,7 @@ def test_every_interval_is_kept_to_and_gives_the_same_weights(tmp_path, device):
             checkpoint__keep_last=100,
             schedule__duration="12 steps",
         )
-        run(config, step_s=0.02)
+        run_fit(config, loader=FakeLoader(config, Ranks(), step_s=0.02))
         saved[every] = steps_of(config.run.dir)
     assert saved["3 steps"] == [3, 6, 9, 12]
     assert saved["auto"] == saved["10 hours"] == [12]
@@ -54,12 +42,12 @@ def test_retention_of_the_config(tmp_path, device):
         checkpoint__keep_every="1 epochs",  # 4 steps
         schedule__duration="10 steps",
     )
-    run(config)
+    run_fit(config)
     assert steps_of(tmp_path) == [4, 8, 10]
 
 
 def test_the_state_names_all_that_a_reader_needs(tmp_path, device):
-    run(tiny_config(tmp_path))
+    run_fit(tiny_config(tmp_path))
     state = read_state(find_checkpoint(tmp_path))
     expected = {
         "format", "world_size", "step", "images_seen", "num_updates", "shapes", "data",
@@ -72,7 +60,7 @@ def test_the_state_names_all_that_a_reader_needs(tmp_path, device):
 
 
 def test_nothing_but_checkpoints_is_left(tmp_path, device):
-    run(tiny_config(tmp_path, checkpoint__every="continuous"))
+    run_fit(tiny_config(tmp_path, checkpoint__every="continuous"))
     names = [path.name for path in (tmp_path / "checkpoints").iterdir()]
     assert all(name.startswith("step_") for name in names)
 

@@ -105,3 +105,14 @@ def test_the_factor_is_one_or_prevents_the_update(losses, limit, is_sound):
     assert factor.shape == ()
     assert bool(factor == 1) == is_sound
     assert bool(factor.isnan()) == (not is_sound)
+
+
+def test_a_state_does_not_change_after_it_was_taken():
+    """It is written beside training, while the judge goes on."""
+    judge = Judge(StabilityConfig())
+    judge.judge(0, [1.0], is_updated=True)
+    judge.judge(1, [math.nan], is_updated=False)
+    state = judge.state()
+    judge.judge(2, [math.nan], is_updated=False)
+    judge.judge(3, [1.0], is_updated=True)
+    assert state == {"recent_losses": [1.0], "bad_steps": [1]}

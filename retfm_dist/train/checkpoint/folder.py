@@ -84,7 +84,8 @@ def prune_checkpoints(run_dir: Path, *, keep_last: int, keep_every: int) -> None
 def remove_leftovers(run_dir: Path) -> None:
     """Remove what killed processes left half written or half removed."""
     for hidden in (run_dir / "checkpoints").glob(".step_*.partial"):
-        shutil.rmtree(hidden)
+        # A rank of the job before may be writing there still, until it notices its launcher's end.
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def set_aside(directory: Path) -> None:
