@@ -99,6 +99,10 @@ class Loader:
         """
         return data_state(self._reader.fingerprint)
 
+    def is_there(self) -> bool:
+        """Whether the shard set still stands, so that a restart would find it."""
+        return self._reader.is_there()
+
     def check_state(self, state: dict[str, Any]) -> None:
         """Raise an error if a checkpoint was trained on other images.
 

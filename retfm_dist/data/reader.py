@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from retfm_dist.errors import DataError
 from retfm_dist.shard.index import SAMPLE_DTYPE, read_sample_index
-from retfm_dist.shard.manifest import read_manifest
+from retfm_dist.shard.manifest import MANIFEST_NAME, read_manifest
 from retfm_dist.shard.members import write_members
 
 # Each tar has two files, and an index that is mapped into memory keeps its file open. A quarter
@@ -87,6 +87,10 @@ class ShardReader:
     def fingerprint(self) -> str:
         """Hex digest that names the set's content."""
         return self._manifest.fingerprint
+
+    def is_there(self) -> bool:
+        """Whether the set still stands where it was opened; what is open can be read without it."""
+        return (self._shard_dir / MANIFEST_NAME).is_file()
 
     def read_composition(self) -> dict[str, Any] | None:
         """Return the composition tables of the set; None where it has none."""

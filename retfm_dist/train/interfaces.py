@@ -81,6 +81,10 @@ class Loader(Protocol):
         """Return the fingerprints that a resumed run must match, JSON values."""
         ...
 
+    def is_there(self) -> bool:
+        """Whether a restart would find the images."""
+        ...
+
     def check_state(self, state: dict[str, Any]) -> None:
         """Raise DataError when a checkpoint's data path is not this one."""
         ...

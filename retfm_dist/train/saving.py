@@ -1,6 +1,7 @@
 """Saving of a run: what is in a checkpoint's state, and when one is due."""
 
 import contextlib
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,8 @@ from retfm_dist.train.environment import COMPUTE_LIBRARIES
 from retfm_dist.train.experiment import experiment_of
 from retfm_dist.train.run import Run
 from retfm_dist.versions import software_versions
+
+logger = logging.getLogger(__name__)
 
 
 class Saving:
@@ -91,6 +94,12 @@ class Saving:
         state = {**self._state(step), **progress}
         stall_s = self._saver.begin(step, self._run.engine.owned(), state)
         self._trigger.saved(stall_s=stall_s)
+        if self._run.ranks.is_main and not self._run.loader.is_there():
+            logger.warning(
+                "%s: the shard set has gone; training goes on with the files that are open, but a "
+                "restart will not find it: put it back",
+                self._run.config.data.shards,
+            )
         self._run.heartbeat.note(step, "reading data")
 
     def finish(self, step: int) -> None:

@@ -376,3 +376,13 @@ def test_batches_on_a_gpu_are_the_same_however_they_are_shared_out(make_config, 
     for world_size, micro_batch_size in ((2, 4), (4, 1)):
         override = f"schedule.micro_batch_size={micro_batch_size}"
         assert_same(global_batches(build, (0, 6), override, world_size=world_size), expected)
+
+
+def test_a_set_that_is_deleted_while_it_is_read_is_noticed(open_loader, shard_dir):
+    loader = open_loader()
+    assert loader.is_there()
+    manifest = (shard_dir / "manifest.json").rename(shard_dir / "hidden.json")
+    try:
+        assert not loader.is_there()
+    finally:
+        manifest.rename(shard_dir / "manifest.json")

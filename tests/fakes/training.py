@@ -98,11 +98,15 @@ class FakeLoader:
         self._bad_steps = bad_steps or {}
         self._step_s = step_s
         self.is_open = True
+        self.has_gone = False
         self.fingerprint = "images of a test"
         self.steps_per_epoch = STEPS_PER_EPOCH
 
     def state(self) -> dict[str, Any]:
         return {"fingerprint": self.fingerprint}
+
+    def is_there(self) -> bool:
+        return not self.has_gone
 
     def check_state(self, state: dict[str, Any]) -> None:
         if state != self.state():

@@ -69,3 +69,13 @@ def test_nothing_but_checkpoints_is_left(tmp_path, device):
 def test_an_interval_that_is_none_is_refused(tmp_path, every):
     with pytest.raises(ValueError, match="continuous"):
         tiny_config(tmp_path, checkpoint__every=every)
+
+
+def test_images_that_have_gone_are_said_with_every_checkpoint(tmp_path, device, caplog):
+    config = tiny_config(tmp_path)
+    run_fit(config, cut_at=3)
+    assert "has gone" not in caplog.text
+    loader = FakeLoader(config, Ranks())
+    loader.has_gone = True
+    run_fit(config, loader=loader)
+    assert caplog.text.count("nowhere: the shard set has gone; training goes on") == 2
