@@ -5,12 +5,12 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
+from retfm_dist.train.checkpoint.folder import find_checkpoint
 from tests.fakes.checkpoints import bits_of
 from tests.fakes.jobs import arguments, deepspeed_command, metrics_of
 from tests.fakes.processes import LIMIT_S, environment, free_port
@@ -95,7 +95,7 @@ def _one_run(
         family = [psutil.Process(process.pid)]
         fault, was_hit = None, False
         if attempt < num_faults:
-            fault = draw_fault(draw, num_checkpoints=len(list_checkpoints(run_dir)))
+            fault = draw_fault(draw)
             was_hit = hit(fault, process, run_dir)
         family += _children(process)
         process.wait(timeout=LIMIT_S)
@@ -112,10 +112,8 @@ def _one_run(
         assert fault is not None, f"a start without a fault failed:\n{text[-3000:]}"
         assert was_hit, f"a start failed before its fault:\n{text[-3000:]}"
         _wait_for_all(family)
-        if any(earlier.damage != "nothing" for earlier, _ in pending):
-            fault = replace(fault, damage="nothing")  # one whole checkpoint must be left
-        pending.append((fault, _last_step(run_dir)))
-        damage_newest(fault, run_dir, draw)
+        reached = _last_step(run_dir)
+        pending.append((damage_newest(fault, run_dir, draw), reached))
     raise AssertionError("the run does not come to its end")
 
 

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 
+from retfm_dist.errors import CheckpointError
 from retfm_dist.train.checkpoint.folder import list_checkpoints
+from retfm_dist.train.checkpoint.verify import verify_checkpoint
 from tests.fakes.jobs import members
 
 MOMENTS = ("starting", "training", "saving")
@@ -40,12 +42,11 @@ class Fault:
         return f"{self.moment} + {self.wait_s:.2f} s, kill {self.target}, {self.damage}"
 
 
-def draw_fault(draw: random.Random, *, num_checkpoints: int) -> Fault:
-    """Draw a fault; a run's only checkpoint is never damaged, since that loses everything."""
+def draw_fault(draw: random.Random) -> Fault:
+    """Draw a fault."""
     moment = draw.choice(MOMENTS)
     wait_s = draw.uniform(0, {"starting": 10.0, "training": 3.0, "saving": 0.05}[moment])
-    damage = draw.choice(DAMAGES) if num_checkpoints > 1 else "nothing"
-    return Fault(moment, wait_s, draw.choice(TARGETS), damage)
+    return Fault(moment, wait_s, draw.choice(TARGETS), draw.choice(DAMAGES))
 
 
 def hit(fault: Fault, process: subprocess.Popen, run_dir: Path) -> bool:
@@ -67,11 +68,16 @@ def hit(fault: Fault, process: subprocess.Popen, run_dir: Path) -> bool:
     return True
 
 
-def damage_newest(fault: Fault, run_dir: Path, draw: random.Random) -> None:
-    """Damage the newest checkpoint of a job that is down."""
-    if fault.damage == "nothing":
-        return
-    newest = list_checkpoints(run_dir)[-1]
+def damage_newest(fault: Fault, run_dir: Path, draw: random.Random) -> Fault:
+    """Damage the newest checkpoint of a job that is down, unless it is the only whole one.
+
+    Returns:
+        The fault as it came to be.
+    """
+    whole = [path for path in list_checkpoints(run_dir) if _is_whole(path)]
+    if len(whole) < 2:
+        return replace(fault, damage="nothing")
+    newest = whole[-1]
     victim = draw.choice(sorted(newest.iterdir()))
     match fault.damage:
         case "flipped bit":
@@ -84,6 +90,15 @@ def damage_newest(fault: Fault, run_dir: Path, draw: random.Random) -> None:
             victim.unlink()
         case "manifest gone":
             (newest / "manifest.json").unlink()
+    return fault
+
+
+def _is_whole(directory: Path) -> bool:
+    try:
+        verify_checkpoint(directory)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _victims(target: str, process: subprocess.Popen) -> list[psutil.Process]:
