@@ -57,6 +57,16 @@ def test_the_card_states_architecture_recipe_and_loading(tmp_path):
     assert "{{" not in text
 
 
+def test_the_card_says_what_was_changed_and_passed_over_in_the_course_of_the_run(tmp_path):
+    change = {"step": 2000, "field": "optimizer.base_lr", "from": 0.001, "to": 0.0005}
+    text = card(tmp_path, state={"overrides": [change], "rolled_back": [[1180, 1203]]})
+    assert "| changed at step 2,000 | `optimizer.base_lr` from 0.001 to 0.0005 |" in text
+    assert "| passed over | steps 1,180 to 1,203, after losses" in text
+    provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert provenance["overrides"] == [change]
+    assert provenance["rolled_back"] == [[1180, 1203]]
+
+
 def test_the_card_names_the_weights_it_started_from(tmp_path):
     text = card(tmp_path, init_from="weights/mae_large.pth")
     assert "| started from | mae_large.pth |" in text

@@ -55,21 +55,22 @@ def trained_model(seed: int) -> MaskedAutoencoder:
     return model.eval()
 
 
-def write_run(run_dir: Path, *, steps=(3, 6), weights=None, **config) -> PretrainConfig:
+def write_run(run_dir: Path, *, steps=(3, 6), weights=None, state=None, **config) -> PretrainConfig:
     """Write a run whose checkpoint of step s is `trained_model(s)`."""
     resolved = pretrain_config(run_dir, **config)
     run_dir.mkdir(parents=True)
     (run_dir / "config.yaml").write_text(to_yaml(resolved))
     for step in steps:
-        state = {name: t.detach().clone() for name, t in trained_model(step).state_dict().items()}
+        trained = {name: t.detach().clone() for name, t in trained_model(step).state_dict().items()}
         write_checkpoint(
             run_dir / "checkpoints" / f"step_{step:08d}",
-            weights=weights or state,
+            weights=weights or trained,
             moments={"exp_avg": {}, "exp_avg_sq": {}},
             state={
                 "step": step,
                 "images_seen": 64 * step,
                 "data": {"dataset_fingerprint": FINGERPRINT},
+                **(state or {}),
             },
         )
     return resolved
