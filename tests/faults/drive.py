@@ -99,6 +99,7 @@ def _one_run(
             was_hit = hit(fault, process, run_dir)
         family += _children(process)
         process.wait(timeout=LIMIT_S)
+        _wait_for_all(family)  # orphans may yet come to the end of the run
         text = log_path.read_text()
         resumed = re.search(r"starting from (?:step (0)$|.*step_(\d+))", text, re.MULTILINE)
         if resumed is not None or "has finished" in text:
@@ -111,7 +112,6 @@ def _one_run(
             return
         assert fault is not None, f"a start without a fault failed:\n{text[-3000:]}"
         assert was_hit, f"a start failed before its fault:\n{text[-3000:]}"
-        _wait_for_all(family)
         reached = _last_step(run_dir)
         pending.append((damage_newest(fault, run_dir, draw), reached))
     raise AssertionError("the run does not come to its end")
