@@ -2,6 +2,7 @@
 #
 #   make demo     environment + the whole pipeline on synthetic eyes; ends with a report
 #   make test     environment + the test suite
+#   make coverage the test suite, with the lines that it does not reach
 #   make lint     style, types, spelling
 #   make faults   kills training 200 times, at any moment, and compares the weights at the end
 #   make bench    the benchmarks that need no GPU
@@ -19,7 +20,7 @@ READY := $(VENV)/.ready
 # One OpenMP thread per process: ranks and workers fill the cores, not threads within them.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: env demo test lint bench faults schema clean
+.PHONY: env demo test coverage lint bench faults schema clean
 
 env: $(READY)
 
@@ -35,6 +36,9 @@ demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" launch/demo.sh
 
 test: $(READY)
+	$(BIN)/python -m pytest -m "not gpu and not exhaustive" --numprocesses $(TEST_WORKERS) --dist loadfile
+
+coverage: $(READY)
 	$(BIN)/python -m pytest -m "not gpu and not exhaustive" --numprocesses $(TEST_WORKERS) --dist loadfile \
 		--cov retfm_dist --cov-report term:skip-covered
 

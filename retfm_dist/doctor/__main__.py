@@ -1,4 +1,4 @@
-"""`python -m retfm_dist.doctor check | facts`: is this machine, or this cluster, fit for a run?
+"""`python -m retfm_dist.doctor check | facts | answer`: is this machine or cluster fit for a run?
 
 Example: python -m retfm_dist.doctor check --config vitl_moorfields.yaml --hostfile hostfile
 """
@@ -70,21 +70,28 @@ def facts(
     config: Annotated[str, CONFIG],
     settings: Annotated[list[str] | None, SETTINGS] = None,
     decode_seconds: Annotated[float, DECODE] = 3.0,
-    link: Annotated[
-        str | None, typer.Option(help="ADDRESS:PORT of a check that waits; its secret on stdin.")
-    ] = None,
 ) -> None:
     """Print what this host says of itself as one line of JSON."""
     from retfm_dist.config import find_config, load_config
     from retfm_dist.doctor.facts import collect_facts
+
+    def command() -> None:
+        found = load_config(find_config(config), settings or [])
+        print(json.dumps(asdict(collect_facts(found, decode_s=decode_seconds))))
+
+    run_command(command)
+
+
+@app.command()
+def answer(
+    place: Annotated[str, typer.Argument(help="ADDRESS:PORT of a check that waits.")],
+) -> None:
+    """Exchange data with a check; its secret comes on stdin."""
     from retfm_dist.doctor.link import answer_link
 
     def command() -> None:
-        if link is not None:
-            host, _, port = link.rpartition(":")
-            answer_link(host, int(port), sys.stdin.read().strip())
-        found = load_config(find_config(config), settings or [])
-        print(json.dumps(asdict(collect_facts(found, decode_s=decode_seconds))))
+        host, _, port = place.rpartition(":")
+        answer_link(host, int(port), sys.stdin.read().strip())
 
     run_command(command)
 

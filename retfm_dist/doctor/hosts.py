@@ -7,12 +7,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from retfm_dist.doctor.facts import HostFacts
 from retfm_dist.doctor.judge import Host
-from retfm_dist.doctor.link import LinkServer
+from retfm_dist.doctor.link import LinkFacts, LinkServer
 from retfm_dist.errors import ConfigError
 
 _LIMIT_S = 300.0
@@ -92,44 +92,48 @@ def ask_hosts(hosts: Sequence[tuple[str, int | None]], asking: Asking) -> list[H
         asking: How.
     """
     with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
-        without = Asking(asking.shell, asking.arguments, None)
-        found = list(pool.map(lambda host: _ask(host[0], host[1], without), hosts))
+        found = list(pool.map(lambda host: _ask(host[0], host[1], asking), hosts))
     if asking.address is None:
         return found
-    light = (*asking.arguments, "--decode-seconds", "0")
-    by_link = Asking(asking.shell, light, asking.address)
     return [
-        Host(host.name, host.slots, host.facts, _ask(host.name, host.slots, by_link).link)
-        if host.facts is not None
-        else host
+        host if host.facts is None else replace(host, link=_measure_link(host.name, asking))
         for host in found
     ]
 
 
 def _ask(name: str, slots: int | None, asking: Asking) -> Host:
-    """Run the command on one host."""
-    command = [sys.executable, "-m", "retfm_dist.doctor", "facts", *asking.arguments]
-    server = None
-    if asking.address is not None:
-        server = LinkServer(seconds=_LINK_S)
-        command += ["--link", f"{asking.address}:{server.port}"]
-    line = f"cd {shlex.quote(str(Path.cwd()))} && exec {shlex.join(command)}"
-    way = ["sh", "-c"] if asking.shell is None else [*shlex.split(asking.shell), name]
+    """Let a host say what it is."""
     try:
-        done = subprocess.run(
-            [*way, line],
-            # The secret of the connection goes through a pipe: a command line is public.
-            input=server.token if server else "",
-            capture_output=True, text=True, timeout=_LIMIT_S, check=False,
-        )  # fmt: skip
-        facts = _parse(done)
-        slots = slots or max(1, len(facts.accelerators))
-        return Host(name, slots, facts, server.result() if server else None)
+        facts = _parse(_run_there(name, asking, ("facts", *asking.arguments)))
+        return Host(name, slots or max(1, len(facts.accelerators)), facts)
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
         return Host(name, slots or 1, None, error=str(error).strip() or "no answer")
+
+
+def _measure_link(name: str, asking: Asking) -> LinkFacts | None:
+    """Let a host connect to this one; None where it does not."""
+    server = LinkServer(seconds=_LINK_S)
+    try:
+        # The secret of the connection goes through a pipe: a command line is public.
+        place = f"{asking.address}:{server.port}"
+        done = _run_there(name, asking, ("answer", place), text=server.token)
+        return server.result() if done.returncode == 0 else None
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     finally:
-        if server is not None:
-            server.close()
+        server.close()
+
+
+def _run_there(
+    name: str, asking: Asking, words: Sequence[str], *, text: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of this module on a host, in this directory and environment."""
+    command = [sys.executable, "-m", "retfm_dist.doctor", *words]
+    line = f"cd {shlex.quote(str(Path.cwd()))} && exec {shlex.join(command)}"
+    way = ["sh", "-c"] if asking.shell is None else [*shlex.split(asking.shell), name]
+    return subprocess.run(
+        [*way, line], input=text, capture_output=True, text=True, timeout=_LIMIT_S, check=False
+    )
 
 
 def _parse(done: subprocess.CompletedProcess[str]) -> HostFacts:

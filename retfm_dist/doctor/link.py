@@ -53,7 +53,7 @@ class LinkServer:
 
     def result(self) -> LinkFacts | None:
         """Wait for the other host, and return what was measured; None where it did not come."""
-        self._thread.join()
+        self._thread.join(timeout=self._seconds + 1)
         return self._found
 
     def close(self) -> None:

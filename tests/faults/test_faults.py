@@ -7,7 +7,7 @@ from tests.faults.drive import EVERY, run_straight, run_with_faults
 
 pytestmark = pytest.mark.slow
 
-STEPS = 200
+STEPS = 120
 
 
 @pytest.fixture(scope="module")
