@@ -39,7 +39,7 @@ def check(
 ) -> None:
     """Ask every host and compare with what the run needs; exit code 1 if something is wrong."""
     from retfm_dist.config import find_config, load_config
-    from retfm_dist.doctor.hosts import Asking, address_towards, ask_hosts, read_hostfile
+    from retfm_dist.doctor.hosts import Asking, ask_hosts, own_address, read_hostfile
     from retfm_dist.doctor.judge import judge
     from retfm_dist.doctor.needs import needs_of
     from retfm_dist.doctor.show import show_report
@@ -50,7 +50,7 @@ def check(
         words = ["--config", str(find_config(config).resolve())]
         words += [word for item in settings or [] for word in ("--set", item)]
         words += ["--decode-seconds", str(decode_seconds)]
-        own = (address or address_towards(named[-1][0])) if len(named) > 1 else None
+        own = (address or own_address(named[-1][0])) if len(named) > 1 else None
         how = Asking(None if hostfile is None else shell, tuple(words), own)
         hosts = ask_hosts(named, how)
         gpus = tuple(gpu for host in hosts if host.facts for gpu in host.facts.accelerators)

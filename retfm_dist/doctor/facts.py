@@ -17,6 +17,7 @@ from retfm_dist.ranks.world import Ranks
 from retfm_dist.shard.manifest import read_manifest
 from retfm_dist.train.environment import COMPUTE_LIBRARIES
 from retfm_dist.versions import software_versions
+from retfm_dist.workers import usable_cores
 
 # DeepSpeed's launcher puts variables of these names on the command line of every host.
 # Source: DeepSpeed 0.19.8, launcher/runner.py, EXPORT_ENVS and the accelerator's own.
@@ -81,7 +82,7 @@ def collect_facts(config: PretrainConfig, *, decode_s: float) -> HostFacts:
         images_per_s=images_per_s,
         free_bytes=free_bytes(config.run.dir),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
-        num_cores=len(os.sched_getaffinity(0)),
+        num_cores=usable_cores(),
         exported_secrets=exported_secrets(os.environ, _env_files()),
         is_loopback=_leads_to_itself(socket.gethostname()),
         has_interface=bool({"GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"} & os.environ.keys()),

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from retfm_dist.doctor.facts import HostFacts
 from retfm_dist.doctor.judge import Host
 from retfm_dist.doctor.link import LinkFacts, LinkServer
 from retfm_dist.errors import ConfigError
+from retfm_dist.ranks.addresses import address_towards
 
 _LIMIT_S = 300.0
 _LINK_S = 2.0
@@ -65,16 +65,14 @@ def read_hostfile(path: Path) -> list[tuple[str, int]]:
     return hosts
 
 
-def address_towards(host: str) -> str:
-    """Return the address of this machine on the way to a host; nothing is sent.
+def own_address(host: str) -> str:
+    """Return the address of this machine on the way to a host.
 
     Raises:
         ConfigError: The host has no address here, as an alias of ssh has none.
     """
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, 9))
-            return probe.getsockname()[0]
+        return address_towards(host)
     except OSError as error:
         raise ConfigError(
             "no address of this machine on the way to the host",

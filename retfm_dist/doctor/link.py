@@ -36,13 +36,11 @@ class LinkServer:
 
     Args:
         seconds: How long to receive.
-        now: Time, s since 1970.
     """
 
-    def __init__(self, *, seconds: float, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, seconds: float) -> None:
         """Open a port."""
         self._seconds = seconds
-        self._now = now
         self._socket = socket.create_server(("", 0))
         self._socket.settimeout(_LIMIT_S)
         self.port: int = self._socket.getsockname()[1]
@@ -75,11 +73,11 @@ class LinkServer:
             return  # the other host went away; it is said that nothing was measured
 
     def _ask(self, stream) -> float:
-        before = self._now()
+        before = time.time()
         stream.write(b"clock\n")
         stream.flush()
         there = float(json.loads(stream.readline()))
-        return there - (before + self._now()) / 2
+        return there - (before + time.time()) / 2
 
     def _receive(self, connection: socket.socket) -> float:
         num_bytes, begun_at = 0, time.monotonic()

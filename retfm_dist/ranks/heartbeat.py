@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from retfm_dist.ranks.addresses import address_towards
 from retfm_dist.ranks.stalls import Beat, Heard, describe_stall, find_silent, find_stalled
 from retfm_dist.ranks.world import Ranks
 
@@ -190,14 +191,11 @@ class Heartbeat:
 
 
 def _own_address() -> str:
-    """Return the address of this host on the way to the main rank's; nothing is sent."""
-    main = os.environ.get("MASTER_ADDR", "127.0.0.1")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((main, 9))
-        except OSError:
-            return "127.0.0.1"
-        return probe.getsockname()[0]
+    """Return the address of this host on the way to the main rank's."""
+    try:
+        return address_towards(os.environ.get("MASTER_ADDR", "127.0.0.1"))
+    except OSError:
+        return "127.0.0.1"
 
 
 def _namespace() -> str:

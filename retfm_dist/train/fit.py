@@ -84,16 +84,16 @@ def fit(
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
         job = Job(config, run_dir, plan, ranks, device, loader, heartbeat)
         stop = stop or StopRequest(ranks)
-        outcome = _attempt(job, build_model(), start.checkpoint_dir, stop)
+        outcome = _train_from(job, build_model(), start.checkpoint_dir, stop)
         while outcome.bad is not None:
             checkpoint_dir = _go_back(job, outcome)
-            outcome = _attempt(job, build_model(), checkpoint_dir, stop)
+            outcome = _train_from(job, build_model(), checkpoint_dir, stop)
         if outcome.step == plan.total_steps:
             from_main(lambda: _mark_done(job), ranks=ranks)
         return outcome.step == plan.total_steps
 
 
-def _attempt(
+def _train_from(
     job: Job, model: TrainableModel, checkpoint_dir: Path | None, stop: StopRequest
 ) -> Outcome:
     """Train from a checkpoint, or step 0, to the end, a request to stop or too many bad steps."""

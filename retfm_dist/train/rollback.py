@@ -12,7 +12,7 @@ from pathlib import Path
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.errors import TrainError
-from retfm_dist.train.checkpoint.folder import list_checkpoints
+from retfm_dist.train.checkpoint.folder import list_checkpoints, step_of
 from retfm_dist.train.checkpoint.read import read_state
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.skips import Window, read_windows, write_windows
@@ -39,7 +39,7 @@ def plan_rollback(
         TrainError: There is no checkpoint to go back to, or it has been done too often.
     """
     windows = read_windows(run_dir.skips_path)
-    saved = [_step_of(path.name) for path in list_checkpoints(run_dir.path)]
+    saved = [step_of(path) for path in list_checkpoints(run_dir.path)]
     num_bad = bad[1] - bad[0]
     what = f"{num_bad} steps in a row changed no weight, at last because {problem.words}"
     if len(windows) >= config.stability.max_rollbacks:
@@ -65,7 +65,7 @@ def plan_rollback(
 def drop_superseded(run_dir: RunDir, windows: Sequence[Window]) -> None:
     """Remove the checkpoints that rolling back has made obsolete."""
     for directory in list_checkpoints(run_dir.path):
-        beyond = {window for window in windows if _step_of(directory.name) > window.begin}
+        beyond = {window for window in windows if step_of(directory) > window.begin}
         known = _known_to(directory)
         if known is not None and not beyond <= known:
             shutil.rmtree(directory)
@@ -77,7 +77,3 @@ def _known_to(directory: Path) -> set[Window] | None:
         return {Window(begin, end) for begin, end in read_state(directory)["rolled_back"]}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _step_of(name: str) -> int:
-    return int(name.removeprefix("step_"))

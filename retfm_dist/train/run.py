@@ -1,4 +1,4 @@
-"""A run on one rank: what stays the same while it goes on, and what each attempt at it has."""
+"""A run on one rank: what a process has throughout, and what it builds anew to go back."""
 
 from dataclasses import dataclass
 from typing import Any

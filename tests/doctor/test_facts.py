@@ -1,8 +1,7 @@
-import os
-
 import pytest
 
 from retfm_dist.doctor.facts import collect_facts, exported_secrets, free_bytes, measure_decoding
+from retfm_dist.workers import usable_cores
 from tests.fakes.jobs import pack_discs
 from tests.fakes.runs import pretrain_config
 
@@ -19,7 +18,7 @@ def test_a_host_says_what_it_is(shards, tmp_path):
     assert len(found.fingerprint) == 64
     assert found.data_error is None
     assert found.images_per_s is None
-    assert found.num_cores == len(os.sched_getaffinity(0))
+    assert found.num_cores == usable_cores()
     assert found.free_bytes == pytest.approx(free_bytes(tmp_path), rel=0.1)
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from retfm_dist.doctor.hosts import address_towards, read_hostfile
+from retfm_dist.doctor.hosts import own_address, read_hostfile
 from retfm_dist.errors import ConfigError
 
 
@@ -29,6 +29,6 @@ def test_a_file_without_hosts_is_refused(tmp_path):
 
 
 def test_the_way_to_a_host_has_an_address():
-    assert address_towards("127.0.0.1") == "127.0.0.1"
+    assert own_address("127.0.0.1") == "127.0.0.1"
     with pytest.raises(ConfigError, match="no-such-host.invalid: no address.*--address"):
-        address_towards("no-such-host.invalid")
+        own_address("no-such-host.invalid")

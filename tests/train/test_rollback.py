@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from retfm_dist.errors import TrainError
-from retfm_dist.train.checkpoint.folder import list_checkpoints
+from retfm_dist.train.checkpoint.folder import list_checkpoints, step_of
 from retfm_dist.train.rollback import drop_superseded, plan_rollback
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.skips import Window, read_windows, write_windows
@@ -15,7 +15,7 @@ PROBLEM = Problem(29, "loss", (1,), (0.5, float("nan")), 9.0)
 
 
 def steps_of(run_dir):
-    return [int(path.name.removeprefix("step_")) for path in list_checkpoints(run_dir.path)]
+    return [step_of(path) for path in list_checkpoints(run_dir.path)]
 
 
 @pytest.mark.parametrize(

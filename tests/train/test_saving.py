@@ -5,14 +5,14 @@ import json
 import pytest
 
 from retfm_dist.ranks.world import Ranks
-from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
+from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints, step_of
 from retfm_dist.train.checkpoint.read import read_state
 from tests.fakes.checkpoints import bits_of
 from tests.fakes.training import FakeLoader, run_fit, tiny_config
 
 
 def steps_of(run_dir):
-    return [int(path.name.removeprefix("step_")) for path in list_checkpoints(run_dir)]
+    return [step_of(path) for path in list_checkpoints(run_dir)]
 
 
 def test_every_interval_is_kept_to_and_gives_the_same_weights(tmp_path, device):

@@ -12,15 +12,15 @@ from retfm_dist.train.checkpoint.layout import FORMAT, MANIFEST, STATE, part_nam
 from retfm_dist.train.checkpoint.part import FileFacts
 
 
-def staging_path(directory: Path, attempt: str) -> Path:
+def staging_path(directory: Path, start_id: str) -> Path:
     """Return the hidden directory in which the parts of a checkpoint are gathered.
 
     Args:
         directory: Final place of the checkpoint.
-        attempt: Name of this start of the job. What an earlier one, not quite dead, still writes
+        start_id: Name of this start of the job. What an earlier one, not quite dead, still writes
             goes elsewhere.
     """
-    return directory.with_name(f".{directory.name}.{attempt}.partial")
+    return directory.with_name(f".{directory.name}.{start_id}.partial")
 
 
 def commit_checkpoint(

@@ -22,6 +22,11 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
     return sorted(path for path in steps if path.is_dir())
 
 
+def step_of(directory: Path) -> int:
+    """Return the step that the name of a listed checkpoint states."""
+    return int(directory.name.removeprefix("step_"))
+
+
 def find_checkpoint(run_dir: Path) -> Path:
     """Return the newest complete and undamaged checkpoint of a run.
 
@@ -73,7 +78,7 @@ def prune_checkpoints(run_dir: Path, *, keep_last: int, keep_every: int) -> None
         keep_every: Those of a multiple of so many steps stay for ever; 0 is none.
     """
     for directory in list_checkpoints(run_dir)[:-keep_last]:
-        if keep_every and int(directory.name.removeprefix("step_")) % keep_every == 0:
+        if keep_every and step_of(directory) % keep_every == 0:
             continue
         # Out of sight first: what a kill leaves half removed must not look like a checkpoint.
         hidden = directory.with_name(f".{directory.name}.partial")

@@ -98,7 +98,7 @@ class Saver:
         self._retention = retention
         self._ranks = ranks
         self._device = device
-        self._attempt = from_main(lambda: secrets.token_hex(4), ranks=ranks)
+        self._start_id = from_main(lambda: secrets.token_hex(4), ranks=ranks)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._snapshot = Snapshot(num_values, device=device)
         self._save: _Save | None = None
@@ -158,7 +158,7 @@ class Saver:
             if isinstance(outcome, BaseException):
                 self._save = None
                 # Makes room on a full disk; other ranks' open files go when they are closed.
-                staging = staging_path(save.directory, self._attempt)
+                staging = staging_path(save.directory, self._start_id)
                 shutil.rmtree(staging, ignore_errors=True)
                 raise outcome
         if save.parts is None:
@@ -186,13 +186,13 @@ class Saver:
 
     def _write(self, directory: Path, header: bytes, values: memoryview) -> FileFacts:
         with writing(directory):
-            staging = staging_path(directory, self._attempt)
+            staging = staging_path(directory, self._start_id)
             staging.mkdir(parents=True, exist_ok=True)
             return write_part(staging / part_name(self._ranks.rank), header, values)
 
     def _commit(self, save: _Save) -> None:
         assert save.parts is not None
-        staging = staging_path(save.directory, self._attempt)
+        staging = staging_path(save.directory, self._start_id)
         commit_checkpoint(save.directory, staging=staging, state=save.state, parts=save.parts)
         with writing(save.directory):
             write_json(self._run_dir.saved_path, {"step": save.state["step"]})

@@ -10,7 +10,7 @@ from tests.fakes.checkpoints import write
 
 def test_two_starts_of_a_job_gather_their_parts_apart(tmp_path):
     directory = tmp_path / "step_00000004"
-    one, other = (staging_path(directory, attempt) for attempt in ("1a", "2b"))
+    one, other = (staging_path(directory, start_id) for start_id in ("1a", "2b"))
     assert one != other
     assert one.name.startswith(".step_00000004.")
     assert one.name.endswith(".partial")
