@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from retfm_dist.config.folder import config_dir
+from retfm_dist.config.paths import SecretError
 from retfm_dist.config.schema import PretrainConfig
 from retfm_dist.config.yaml_text import format_yaml, parse_yaml
 from retfm_dist.errors import ConfigError
@@ -156,8 +157,10 @@ def _describe(detail: ErrorDetails, schema: type[BaseModel]) -> str:
         case "missing":
             return f"{path}: missing; add it"
         case "value_error":
-            message = str(detail["ctx"]["error"]) if "ctx" in detail else detail["msg"]
-            found = f"got {value!r}; " if isinstance(value, (str, int, float)) else ""
+            error = detail["ctx"]["error"] if "ctx" in detail else None
+            message = detail["msg"] if error is None else str(error)
+            is_shown = isinstance(value, (str, int, float)) and not isinstance(error, SecretError)
+            found = f"got {value!r}; " if is_shown else ""
             return f"{path}: {found}{message}" if path else message
     message = detail["msg"][0].lower() + detail["msg"][1:]
     note = ""

@@ -4,8 +4,13 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator
+
+
+class SecretError(ValueError):
+    """A value that a message must not repeat."""
 
 
 def expand_path(value: Any) -> Any:
@@ -31,5 +36,28 @@ def expand_path(value: Any) -> Any:
     return expanded
 
 
+def parse_address(value: Any) -> Any:
+    """Check where a shard set is, and replace a leading ~ and variables of a directory.
+
+    Args:
+        value: Text of the config.
+
+    Raises:
+        ValueError: A variable is not set, the address holds a secret, or it is no text.
+    """
+    if not isinstance(value, str) or not value:
+        raise ValueError("it should be a directory or an address such as s3://bucket/set")
+    expanded = expand_path(value)
+    if "://" in expanded and "@" in urlsplit(expanded).netloc:
+        raise SecretError(
+            "an address must not hold a user name or password, because the config is stored with "
+            "the run; the store's own variables and files say who asks"
+        )
+    return expanded if expanded == "/" else expanded.rstrip("/")
+
+
 ConfigPath = Annotated[Path, BeforeValidator(expand_path)]
 """A path that may begin with ~ and hold environment variables."""
+
+ShardAddress = Annotated[str, BeforeValidator(parse_address)]
+"""A directory, as ConfigPath, or the address of a shard set in an object store."""

@@ -7,23 +7,19 @@ learning rate, batch, length, seed) has a default: a YAML file states its run in
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import Self
 
+from retfm_dist.config.data import DataConfig
 from retfm_dist.config.durations import Duration, SaveEvery
 from retfm_dist.config.paths import ConfigPath
+from retfm_dist.config.section import Positive, Section
 from retfm_dist.errors import ConfigError
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A part of a config: immutable, and closed to keys it does not know."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-    )
 
 
 def _dir_may_be_left_out(schema: dict[str, Any]) -> None:
@@ -59,44 +55,6 @@ class RunConfig(Section):
     def name(self) -> str:
         """Name of the run in the tracker: that of its directory."""
         return self.dir.name
-
-
-class DataConfig(Section):
-    """Which shard set is read and how its images are augmented."""
-
-    shards: ConfigPath
-    """Shard set directory, as written by `python -m retfm_dist.shard build`."""
-    crop_scale: tuple[Fraction, Fraction]
-    """Smallest and largest share of the image's area that a random crop covers; MAE: 0.2, 1.0."""
-    crop_ratio: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (3 / 4, 4 / 3)
-    """Smallest and largest width/height of a random crop; torchvision and MAE: 3/4, 4/3."""
-    flip_probability: Fraction = 0.5
-    """Probability of a horizontal flip; MAE: 0.5."""
-    backend: Literal["auto", "cpu", "gpu"] = "auto"
-    """Where JPEGs are decoded; "auto" is "gpu" where the rank trains on one."""
-    decode_threads: Positive = 2
-    """DALI threads per rank."""
-    prefetch_batches: Annotated[int, Field(ge=1, le=16)] = 3
-    """Micro-batches prepared ahead of the training step."""
-    log_uids: bool = False
-    """Whether every rank writes the uids of its batches to uids/rank_NNNN.jsonl."""
-
-    @field_validator("shards", mode="before")
-    @classmethod
-    def _is_local(cls, value: object) -> object:
-        if isinstance(value, str) and "://" in value:
-            raise ValueError(f"shards must be a local directory so far, got {value}")
-        return value
-
-    @model_validator(mode="after")
-    def _ranges_ascend(self) -> Self:
-        for name in ("crop_scale", "crop_ratio"):
-            low, high = getattr(self, name)
-            if not 0 < low <= high:
-                raise ValueError(
-                    f"{name} must be two ascending numbers above 0, got [{low}, {high}]"
-                )
-        return self
 
 
 class ModelConfig(Section):
@@ -317,6 +275,25 @@ class PretrainConfig(Section):
     checkpoint: CheckpointConfig
     log: LogConfig
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _lanes_divide(self) -> Self:
+        if self.schedule.global_batch_size % self.data.lanes:
+            raise ValueError(
+                f"data.lanes {self.data.lanes} does not divide schedule.global_batch_size "
+                f"{self.schedule.global_batch_size}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _storage_answers_before_a_stall(self) -> Self:
+        stall_s = self.run.stall_timeout_s
+        if stall_s is not None and self.data.read_timeout_s >= stall_s:
+            raise ValueError(
+                f"data.read_timeout_s {self.data.read_timeout_s:g} must be shorter than "
+                f"run.stall_timeout_s {stall_s:g}, which would end the run first"
+            )
+        return self
 
     @property
     def lr(self) -> float:

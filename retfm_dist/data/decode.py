@@ -4,16 +4,20 @@ Batches are fed by name, not through a callback: an exception in a callback woul
 the pipeline, one batch early, and at every later run.
 """
 
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from retfm_dist.data.faults import Replacement
 from retfm_dist.data.timings import Timings
 from retfm_dist.errors import DataError
+
+# Substitutes may be undecodable too, and theirs.
+_MOST_MENDS = 8
 
 
 @dataclass(frozen=True)
@@ -25,20 +29,29 @@ class EncodedBatch:
         micro_step: Number within the step.
         epoch: Epoch of the step.
         uids: uint64 [B] content identifiers.
-        sources: Tar and number of each sample, for messages.
+        keys: uint64 [B], by which the random numbers of each place are drawn: the uid of what
+            belongs there, or a number of its own where that is seen again in the epoch.
         jpegs: B arrays of uint8, the encoded images.
         boxes: int64 [B, 4] crop boxes: top, left, height, width, px.
         flips: bool [B], whether the crop is flipped left to right.
+        replaced: Samples that could not be used.
+        places: What whoever made the batch needs to replace more of it.
     """
 
     step: int
     micro_step: int
     epoch: int
     uids: NDArray[np.uint64]
-    sources: list[str]
+    keys: NDArray[np.uint64]
     jpegs: list[NDArray[np.uint8]]
     boxes: NDArray[np.int64]
     flips: NDArray[np.bool_]
+    replaced: tuple[Replacement, ...] = ()
+    places: Any = None
+
+
+Replace = Callable[[EncodedBatch, Mapping[int, str]], EncodedBatch]
+"""A batch, and what is wrong with samples of it -> a batch with others in their place."""
 
 
 class Pipeline(Protocol):
@@ -69,6 +82,10 @@ class Backend(Protocol):
         """Build a pipeline; called again after a failed run, which ends a DALI pipeline."""
         ...
 
+    def build_probe(self) -> Pipeline:
+        """Build a pipeline of jpegs, starts and shapes on the CPU, for one sample at a time."""
+        ...
+
     def finish(self, output: Any, batch: EncodedBatch) -> Tensor:
         """Turn the pipeline's output for a batch into uint8 [B, 3, S, S]."""
         ...
@@ -94,12 +111,16 @@ class Decoder:
         self._num_in_flight = 0
 
     def decode(
-        self, batches: Iterable[EncodedBatch]
+        self, batches: Iterable[EncodedBatch], replace: Replace
     ) -> Generator[tuple[EncodedBatch, Tensor], None, None]:
         """Decode batches in order; the pipeline works on the next while one is finished.
 
+        Args:
+            batches: The batches.
+            replace: Puts other samples in place of those that cannot be decoded.
+
         Raises:
-            DataError: A sample cannot be decoded; it is named.
+            DataError: A batch cannot be decoded though each of its samples can.
         """
         decoded: tuple[Any, EncodedBatch] | None = None
         try:
@@ -107,7 +128,7 @@ class Decoder:
                 self._submit(batch)
                 if decoded is not None:
                     yield self._finish(*decoded)
-                decoded = self._collect(batch), batch
+                decoded = self._collect(batch, replace)
             if decoded is not None:
                 yield self._finish(*decoded)
         finally:
@@ -120,15 +141,7 @@ class Decoder:
 
     def _submit(self, batch: EncodedBatch) -> None:
         """Start the pipeline on a batch."""
-        # "C": the pipeline takes no strided arrays.
-        arrays = {
-            "jpegs": batch.jpegs,
-            "starts": batch.boxes[:, :2].astype(np.int32, order="C"),
-            "shapes": batch.boxes[:, 2:].astype(np.int32, order="C"),
-            "flips": batch.flips.astype(np.int32),
-        }
-        for name in self._backend.inputs:
-            self._pipeline.feed_input(name, arrays[name])
+        _feed(self._pipeline, self._backend.inputs, batch, slice(None))
         self._pipeline.schedule_run()
         self._num_in_flight += 1
 
@@ -138,13 +151,22 @@ class Decoder:
         (output,) = self._pipeline.outputs()
         return output
 
-    def _collect(self, batch: EncodedBatch) -> Any:
-        """Wait for the output of `batch`, the one in flight."""
-        with self._timings.measure("decode_s"):
+    def _collect(self, batch: EncodedBatch, replace: Replace) -> tuple[Any, EncodedBatch]:
+        """Wait for the output of `batch`, the one in flight, or of what it becomes."""
+        for num_mends in range(_MOST_MENDS):
             try:
-                return self._await_output()
+                with self._timings.measure("decode_s"):
+                    return self._await_output(), batch
             except RuntimeError as error:
-                raise self._blame(batch, error) from error
+                self._pipeline = self._backend.build_pipeline()
+                undecodable = self._find_undecodable(batch)
+                if not undecodable and num_mends:
+                    raise _undecodable_batch(batch, error) from error
+            # A batch whose samples are all sound is tried once more as it is.
+            batch = replace(batch, undecodable) if undecodable else batch
+            self._submit(batch)
+        self._drain()
+        raise _undecodable_batch(batch, RuntimeError("too many samples cannot be decoded"))
 
     def _finish(self, output: Any, batch: EncodedBatch) -> tuple[EncodedBatch, Tensor]:
         with self._timings.measure("decode_s"):
@@ -158,24 +180,18 @@ class Decoder:
             except RuntimeError:  # of a batch that nobody wants any more
                 self._pipeline = self._backend.build_pipeline()
 
-    def _blame(self, batch: EncodedBatch, error: RuntimeError) -> DataError:
-        """Name the sample at fault, found by decoding each one alone."""
-        source = f"{len(batch.sources)} samples, the first is {batch.sources[0]}"
-        for i in range(len(batch.sources)):
-            self._pipeline = self._backend.build_pipeline()
-            self._submit(_sample_of(batch, i))
+    def _find_undecodable(self, batch: EncodedBatch) -> dict[int, str]:
+        """Decode each sample alone, on the CPU; return what is wrong with those that fail."""
+        probe, found = self._backend.build_probe(), {}
+        for i in range(len(batch.jpegs)):
+            _feed(probe, ("jpegs", "starts", "shapes"), batch, slice(i, i + 1))
+            probe.schedule_run()
             try:
-                self._await_output()
-            except RuntimeError as alone:
-                source, error = batch.sources[i], alone
-                break
-        self._pipeline = self._backend.build_pipeline()
-        return DataError(
-            "the sample cannot be decoded",
-            where=f"step {batch.step}, micro-step {batch.micro_step}, {source}",
-            got=reason_of(error),
-            hint="run `python -m retfm_dist.shard verify --full` and build the set again",
-        )
+                probe.outputs()
+            except RuntimeError as error:
+                found[i] = reason_of(error)
+                probe = self._backend.build_probe()
+        return found
 
 
 def reason_of(error: RuntimeError) -> str:
@@ -186,14 +202,23 @@ def reason_of(error: RuntimeError) -> str:
     return lines[0] if lines else "an error without text"
 
 
-def _sample_of(batch: EncodedBatch, i: int) -> EncodedBatch:
-    """Return sample i as a batch of one."""
-    one = slice(i, i + 1)
-    return replace(
-        batch,
-        uids=batch.uids[one],
-        sources=batch.sources[one],
-        jpegs=batch.jpegs[one],
-        boxes=batch.boxes[one],
-        flips=batch.flips[one],
+def _feed(pipeline: Pipeline, inputs: Iterable[str], batch: EncodedBatch, rows: slice) -> None:
+    """Copy samples of a batch into the inputs of a pipeline."""
+    # "C": the pipeline takes no strided arrays.
+    arrays = {
+        "jpegs": batch.jpegs[rows],
+        "starts": batch.boxes[rows, :2].astype(np.int32, order="C"),
+        "shapes": batch.boxes[rows, 2:].astype(np.int32, order="C"),
+        "flips": batch.flips[rows].astype(np.int32),
+    }
+    for name in inputs:
+        pipeline.feed_input(name, arrays[name])
+
+
+def _undecodable_batch(batch: EncodedBatch, error: RuntimeError) -> DataError:
+    return DataError(
+        "the batch cannot be decoded",
+        where=f"step {batch.step}, micro-step {batch.micro_step}, {len(batch.jpegs)} samples",
+        got=reason_of(error),
+        hint="the uids of the step are in the run's logs with data.log_uids=true",
     )

@@ -8,7 +8,7 @@ Which images a step holds, and how each is cropped and flipped, depends on the s
 the images alone. Threads decide only when a micro-batch is ready.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +19,22 @@ import torch
 from torch import Tensor
 
 from retfm_dist.config.schema import PretrainConfig
-from retfm_dist.data.augment import Augmentation, draw_boxes, draw_flips
+from retfm_dist.data.augment import Augmentation
+from retfm_dist.data.batches import BatchMaker
 from retfm_dist.data.decode import Decoder, EncodedBatch
+from retfm_dist.data.exclusion import read_uids
+from retfm_dist.data.faults import Replacement
+from retfm_dist.data.lanes import Shuffle
 from retfm_dist.data.order import SampleOrder
 from retfm_dist.data.prefetch import Prefetcher
 from retfm_dist.data.reader import ShardReader
 from retfm_dist.data.sampling import Sampling, check_states_agree, data_state
+from retfm_dist.data.shard_set import ShardSet, fingerprint_of, open_shard_sets
 from retfm_dist.data.timings import Timings
 from retfm_dist.data.transfer import Transfer
 from retfm_dist.errors import DataError
 from retfm_dist.ranks.world import Ranks
+from retfm_dist.shard.members import write_members
 
 # Encoded micro-batches read ahead of the decoder: one in hand, one on the way.
 _READ_AHEAD = 2
@@ -42,6 +48,9 @@ class Batch:
         images: uint8 [B, 3, S, S], channels last in memory; cropped, resized and flipped.
         uids: int64 [B]; each is the first 64 bits of the sha256 of the source file, as a signed
             number because torch has few operations on uint64.
+        keys: int64 [B], by which each sample's random numbers are drawn: its uid, unless it is in
+            another's place or is seen again in the epoch.
+        replaced: Samples that could not be used, and what is in their place.
         step: Optimizer step, 0-based.
         micro_step: Forward pass within the step, 0-based.
         epoch: Epoch that the step belongs to, 0-based.
@@ -49,6 +58,8 @@ class Batch:
 
     images: Tensor
     uids: Tensor
+    keys: Tensor
+    replaced: tuple[Replacement, ...]
     step: int
     micro_step: int
     epoch: int
@@ -58,7 +69,8 @@ class Loader:
     """Yields the micro-batches of one rank, starting at any step.
 
     Args:
-        reader: Reads JPEG bytes by position in the shard set.
+        sets: The shard sets.
+        maker: Reads encoded micro-batches.
         decoder: Decodes, crops, resizes and flips them.
         sampling: Which positions belong to this rank, and how samples are augmented.
         transfer: Copies tensors to the training device.
@@ -69,15 +81,17 @@ class Loader:
     def __init__(
         self,
         *,
-        reader: ShardReader,
+        sets: Sequence[ShardSet],
+        maker: BatchMaker,
         decoder: Decoder,
         sampling: Sampling,
         transfer: Transfer,
         prefetch_batches: int,
         timings: Timings,
     ) -> None:
-        """Take ownership of the reader and the decoder; `close` closes them."""
-        self._reader = reader
+        """Take ownership of maker and decoder; `close` closes them."""
+        self._sets = sets
+        self._maker = maker
         self._decoder = decoder
         self._sampling = sampling
         self._transfer = transfer
@@ -91,17 +105,22 @@ class Loader:
         """Optimizer steps in an epoch, the same on every rank."""
         return self._sampling.order.steps_per_epoch
 
+    @property
+    def num_samples(self) -> int:
+        """Samples in an epoch, the tail that fills no step included."""
+        return self._sampling.order.num_samples
+
     def state(self) -> dict[str, Any]:
-        """Return the fingerprint of the images, JSON values, for the checkpoint.
+        """Return the fingerprint of the images and the shares of sets, JSON values.
 
         Everything else that determines the batches is in the config, which is compared when a run
         is resumed.
         """
-        return data_state(self._reader.fingerprint)
+        return data_state(fingerprint_of(self._sets), self._sampling.order.weights)
 
     def is_there(self) -> bool:
-        """Whether the shard set still stands, so that a restart would find it."""
-        return self._reader.is_there()
+        """Whether the shard sets still stand, so that a restart would find them."""
+        return all(shard_set.is_there() for shard_set in self._sets)
 
     def check_state(self, state: dict[str, Any]) -> None:
         """Raise an error if a checkpoint was trained on other images.
@@ -117,16 +136,16 @@ class Loader:
     def cohort(self) -> dict[str, Any] | None:
         """Return the composition of the images by age, sex and so on.
 
-        None where the shard set has no composition tables.
+        None where the shard set has no composition tables, and where sets are mixed.
 
         Returns:
             {"dataset_fingerprint", "composition"}, JSON values; see
             `cohort.composition.describe_composition`.
         """
-        composition = self._reader.read_composition()
-        if composition is None:
+        compositions = [shard_set.read_composition() for shard_set in self._sets]
+        if None in compositions or len(compositions) > 1:
             return None
-        return {"dataset_fingerprint": self._reader.fingerprint, "composition": composition}
+        return {"dataset_fingerprint": fingerprint_of(self._sets), "composition": compositions[0]}
 
     def write_membership(self, path: Path) -> None:
         """Write which images and patients there are, where the shard set says so.
@@ -134,7 +153,8 @@ class Loader:
         Args:
             path: A `cohort.membership` file.
         """
-        self._reader.write_members(path)
+        directories = [shard_set.directory for shard_set in self._sets]
+        write_members(directories, path, fingerprint=fingerprint_of(self._sets))
 
     def batches(self, start_step: int, end_step: int) -> Iterator[Batch]:
         """Yield the micro-batches of steps start_step <= step < end_step, in order.
@@ -142,8 +162,8 @@ class Loader:
         One iteration at a time: it has to end, or be closed, before the next one starts.
 
         Raises:
-            DataError: A sample is damaged or cannot be decoded, or the loader is closed.
-            ShardError: An index of the set is damaged.
+            DataError: The storage does not answer or holds nothing that can be used, a batch
+                cannot be decoded though its samples can, or the loader is closed.
         """
         if self._is_closed:
             raise DataError("the loader is closed", where=f"step {start_step}")
@@ -177,7 +197,7 @@ class Loader:
             return
         self._is_closed = True
         self._decoder.close()
-        self._reader.close()
+        self._maker.close()
 
     def _stop(self) -> None:
         for prefetcher in self._running:
@@ -192,49 +212,27 @@ class Loader:
             if self._is_closed:
                 raise DataError("the loader was closed during an iteration", where="data")
             return None
-        self._transfer.receive(batch.images, batch.uids)
+        self._transfer.receive(batch.images, batch.uids, batch.keys)
         return batch
 
     def _encoded_batches(self, start_step: int, end_step: int) -> Iterator[EncodedBatch]:
         """Plan and read micro-batches; runs in the reading thread."""
         for step in range(start_step, end_step):
-            for micro_step, positions in enumerate(self._sampling.positions(step)):
+            for micro_step, draws in enumerate(self._sampling.draws(step)):
                 with self._timings.measure("read_s"):
-                    batch = self._read(step, micro_step, positions)
+                    batch = self._maker.make(step, micro_step, draws)
                 yield batch
-
-    def _read(self, step: int, micro_step: int, positions: np.ndarray) -> EncodedBatch:
-        """Read one micro-batch and draw its boxes and flips."""
-        order, augmentation = self._sampling.order, self._sampling.augmentation
-        epoch = order.epoch_of(step)
-        locations = self._reader.locate(positions)
-        uids = locations.records["uid"].astype(np.uint64)
-        boxes = draw_boxes(
-            augmentation,
-            seed=order.seed,
-            epoch=epoch,
-            uids=uids,
-            heights=locations.records["height"],
-            widths=locations.records["width"],
-        )
-        return EncodedBatch(
-            step=step,
-            micro_step=micro_step,
-            epoch=epoch,
-            uids=uids,
-            sources=self._reader.describe(locations),
-            jpegs=self._reader.read(locations),
-            boxes=boxes,
-            flips=draw_flips(augmentation, seed=order.seed, epoch=epoch, uids=uids),
-        )
 
     def _decoded_batches(self, encoded: Iterator[EncodedBatch]) -> Iterator[Batch]:
         """Decode micro-batches and copy them to the device; runs in the decoding thread."""
-        with self._transfer.stream(), closing(self._decoder.decode(encoded)) as decoded:
+        decoding = self._decoder.decode(encoded, self._maker.replace)
+        with self._transfer.stream(), closing(decoding) as decoded:
             for batch, pixels in decoded:
                 uids = torch.from_numpy(batch.uids.view(np.int64))
-                images, uids = self._transfer.send(pixels, uids)
-                yield Batch(images, uids, batch.step, batch.micro_step, batch.epoch)
+                keys = torch.from_numpy(batch.keys.view(np.int64))
+                images, uids, keys = self._transfer.send(pixels, uids, keys)
+                place = (batch.step, batch.micro_step, batch.epoch)
+                yield Batch(images, uids, keys, batch.replaced, *place)
 
 
 def build_loader(config: PretrainConfig, *, ranks: Ranks, device: torch.device) -> Loader:
@@ -255,15 +253,22 @@ def build_loader(config: PretrainConfig, *, ranks: Ranks, device: torch.device) 
 
     data, schedule = config.data, config.schedule
     backend = resolve_backend(data.backend, device)
-    reader = ShardReader(data.shards)
+    sets = open_shard_sets(data)
     sampling = Sampling(
-        order=SampleOrder(reader.num_samples, schedule.global_batch_size, config.run.seed),
+        order=SampleOrder(
+            [shard_set.index.starts for shard_set in sets],
+            schedule.global_batch_size,
+            Shuffle(config.run.seed, data.lanes, data.window),
+            weights=data.weights,
+        ),
         augmentation=Augmentation(data.crop_scale, data.crop_ratio, data.flip_probability),
         image_size=config.model.img_size,
         micro_batch_size=schedule.micro_batch_size,
         rank=ranks.rank,
         world_size=ranks.world_size,
     )
+    none = np.empty(0, dtype=np.uint64)
+    excluded = none if data.exclude_uids is None else read_uids(data.exclude_uids)
     timings = Timings(("wait_s", "read_s", "decode_s"))
     decoder = build_decoder(
         backend,
@@ -273,8 +278,10 @@ def build_loader(config: PretrainConfig, *, ranks: Ranks, device: torch.device) 
         device=device,
         timings=timings,
     )
+    reader = ShardReader(sets, timeout_s=data.read_timeout_s, name=f"rank {ranks.rank}")
     return Loader(
-        reader=reader,
+        sets=sets,
+        maker=BatchMaker(reader, sampling, excluded=excluded),
         decoder=decoder,
         sampling=sampling,
         transfer=Transfer(device),

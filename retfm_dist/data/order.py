@@ -1,66 +1,117 @@
 """Sample order: which samples form each global batch.
 
-Every epoch is a new shuffle of the whole shard set, cut into global batches; the tail that does
-not fill one is left out, another tail each epoch. A batch is computed from its step alone: no
-list of samples is held, and the number of ranks does not appear.
+Every epoch is a new shuffle, cut into global batches; the tail that does not fill one is left
+out, another tail each epoch. A batch is computed from its step alone: no list of samples is held,
+and the number of ranks does not appear.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retfm_dist.data.lanes import LaneOrder, Shuffle
+from retfm_dist.data.mix import interleave, share_out
 from retfm_dist.errors import DataError
-from retfm_dist.rng.feistel import permute
-from retfm_dist.rng.streams import Stream, sample_words
 
 
 @dataclass(frozen=True)
+class Draws:
+    """Samples in the order in which they are drawn.
+
+    Attributes:
+        positions: int64 [N]; positions count through all sets, one after the other.
+        repeats: int64 [N], how often the set had been gone through before in the same epoch.
+    """
+
+    positions: NDArray[np.int64]
+    repeats: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.positions)
+
+
 class SampleOrder:
     """The order of samples over a whole run.
 
-    Attributes:
-        num_samples: Samples in the shard set, N.
+    An epoch holds as many samples as all sets together. The global batch is made of equal parts of
+    all lanes, in their order.
+
+    Args:
+        sets: Of each shard set int64 [num_shards + 1], the position of each tar's first sample,
+            then the number of samples.
         global_batch_size: Samples per optimizer step over all ranks, GBS.
-        seed: Seed of the run.
+        shuffle: Seed, lanes and windows; the lanes divide GBS.
+        weights: Share of each set in an epoch; None is its size.
 
     Raises:
-        DataError: There are fewer samples than one global batch takes.
+        DataError: There are fewer samples than one global batch takes, or than there are lanes.
     """
 
-    num_samples: int
-    global_batch_size: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        """Refuse a shard set smaller than one global batch."""
-        if self.num_samples < self.global_batch_size:
+    def __init__(
+        self,
+        sets: Sequence[NDArray[np.int64]],
+        global_batch_size: int,
+        shuffle: Shuffle,
+        *,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        """Refuse shard sets smaller than one global batch."""
+        self._orders = [
+            LaneOrder(starts, number=number, shuffle=shuffle) for number, starts in enumerate(sets)
+        ]
+        sizes = [order.num_samples for order in self._orders]
+        self._bases = np.cumsum([0, *sizes])
+        self.global_batch_size = global_batch_size
+        self.seed = shuffle.seed
+        self._lanes = shuffle.lanes
+        self.num_samples = sum(sizes)
+        """Samples in all sets, N."""
+        if self.num_samples < global_batch_size:
             raise DataError(
                 "the shard set is smaller than one global batch",
                 where="schedule.global_batch_size",
                 got=f"{self.num_samples} samples",
-                expected=f"at least {self.global_batch_size}",
+                expected=f"at least {global_batch_size}",
                 hint="pack more images or lower schedule.global_batch_size",
             )
+        if min(sizes) < shuffle.lanes:
+            raise DataError(
+                "a shard set has fewer samples than there are lanes",
+                where="data.lanes",
+                got=f"{min(sizes)} samples and {shuffle.lanes} lanes",
+                hint="lower data.lanes",
+            )
+        self.weights = tuple(weights or ())
+        """Share of each set; none where it is its size."""
+        self._lane_length = self.num_samples // shuffle.lanes
+        self._shares = share_out(self._lane_length, weights or sizes)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in an epoch: floor(N / GBS)."""
-        return self.num_samples // self.global_batch_size
+        """Steps in an epoch: what the shortest lane fills, floor(N / GBS) for one lane."""
+        return self._lane_length // (self.global_batch_size // self._lanes)
 
     def epoch_of(self, step: int) -> int:
         """Return the 0-based epoch that a step belongs to."""
         return step // self.steps_per_epoch
 
-    def positions(self, step: int) -> NDArray[np.int64]:
-        """Return the samples of global batch `step`: int64 [GBS] positions in the shard set."""
+    def draws(self, step: int) -> Draws:
+        """Return the samples of global batch `step`, GBS of them."""
         assert step >= 0, f"step is {step}"
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
-        first = step_in_epoch * self.global_batch_size
-        indices = np.arange(first, first + self.global_batch_size)
-        return permute(indices, self.num_samples, self._epoch_key(epoch))
-
-    def _epoch_key(self, epoch: int) -> NDArray[np.uint32]:
-        """Return uint32 [2], the key of the epoch's permutation."""
-        no_sample = np.zeros(1, dtype=np.uint64)
-        return sample_words(self.seed, epoch, no_sample, Stream.ORDER, 2)[0]
+        per_lane = self.global_batch_size // self._lanes
+        first = step_in_epoch * per_lane
+        lanes = np.repeat(np.arange(self._lanes), per_lane)
+        indices = np.tile(np.arange(first, first + per_lane), self._lanes)
+        if len(self._orders) == 1:
+            return Draws(*self._orders[0].positions(epoch, lanes, indices))
+        numbers, before = interleave(indices, self._shares)
+        positions, repeats = np.empty_like(indices), np.empty_like(indices)
+        for number, order in enumerate(self._orders):
+            chosen = numbers == number
+            found, repeats[chosen] = order.positions(epoch, lanes[chosen], before[chosen])
+            positions[chosen] = found + self._bases[number]
+        return Draws(positions, repeats)

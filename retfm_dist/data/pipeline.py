@@ -92,6 +92,10 @@ class CpuBackend:
             device_id=None,
         )
 
+    def build_probe(self) -> Pipeline:
+        """Build a pipeline that decodes one sample at a time."""
+        return build_probe()
+
     def finish(self, output: Any, batch: EncodedBatch) -> Tensor:
         """Resize and flip DALI's ragged crops, which stay where DALI wrote them."""
         return self._resizer.resize([np.asarray(crop) for crop in output], batch.flips)
@@ -127,6 +131,10 @@ class GpuBackend:
             device_id=torch.cuda.current_device() if number is None else number,
         )
 
+    def build_probe(self) -> Pipeline:
+        """Build a pipeline that decodes one sample at a time; on the CPU, where that is quick."""
+        return build_probe()
+
     def finish(self, output: Any, batch: EncodedBatch) -> Tensor:
         """Copy DALI's images to memory that torch manages, channels last."""
         del batch
@@ -138,6 +146,13 @@ class GpuBackend:
 
     def close(self) -> None:
         """Do nothing: the pipeline holds all there is."""
+
+
+def build_probe() -> Pipeline:
+    """Build a pipeline that decodes one sample at a time on the CPU."""
+    return build_pipeline(
+        cpu_graph, inputs=CpuBackend.inputs, batch_size=1, num_threads=1, device_id=None
+    )
 
 
 def build_pipeline(

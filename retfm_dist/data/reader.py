@@ -1,37 +1,28 @@
-"""Encoded samples by position, from a shard set on a file system, each one checked.
+"""Encoded samples by position, from one shard set or several, each one checked.
 
-Positions count through the tars in the order of the manifest. Indexes and tars are opened when a
-sample of theirs is first asked for and at most a bounded number is kept open, so that a set of
-100,000 shards costs no more to start on than one of ten.
+Positions count through the sets, and in each through its tars in the order of its manifest. What
+is wrong with a single sample is an answer, not an exception: training goes on with another one.
 """
 
-import json
-import os
-import resource
-import weakref
+import logging
 import zlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retfm_dist.data.faults import Fault
+from retfm_dist.data.shard_set import ShardSet
+from retfm_dist.data.timed_calls import NotTriedError, TimedCalls
 from retfm_dist.errors import DataError
-from retfm_dist.shard.index import SAMPLE_DTYPE, read_sample_index
-from retfm_dist.shard.manifest import MANIFEST_NAME, read_manifest
-from retfm_dist.shard.members import write_members
+from retfm_dist.shard.set_index import RECORD_DTYPE
 
-# Each tar has two files, and an index that is mapped into memory keeps its file open. A quarter
-# of what the process may open goes to each kind: 256 where the limit is the usual 1,024. The
-# upper bound stays below Linux's 65,530 memory maps per process.
-_SHARE_OF_OPEN_FILES = 4
-_MOST_OPEN_FILES = 16_384
 _START_OF_IMAGE = b"\xff\xd8"
 _END_OF_IMAGE = b"\xff\xd9"
+_DAMAGED_RECORD = Fault("its record in the index of the set is damaged")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,76 +30,55 @@ class SampleLocations:
     """Where the samples of a batch lie.
 
     Attributes:
-        shards: int64 [B], number of each sample's tar in the manifest.
-        rows: int64 [B], number of each sample in its tar.
-        records: [B] of `SAMPLE_DTYPE`.
+        positions: int64 [B], in all sets.
+        sets: int64 [B], number of each sample's set.
+        shards: int64 [B], number of its tar in the set.
+        rows: int64 [B], its number in the tar.
+        records: [B] of `RECORD_DTYPE`.
+        is_sound: bool [B], whether the record can be believed.
     """
 
+    positions: NDArray[np.int64]
+    sets: NDArray[np.int64]
     shards: NDArray[np.int64]
     rows: NDArray[np.int64]
     records: NDArray[np.void]
+    is_sound: NDArray[np.bool_]
 
 
 class ShardReader:
-    """Reads a shard set.
+    """Reads shard sets.
 
     Args:
-        shard_dir: The set's directory.
+        sets: The sets, in the order in which positions count; closed with the reader.
         num_threads: Reads in flight at once; they wait for storage, not for a core.
-        max_open_files: Most tars, and most indexes, kept open; none follows the process's limit.
-
-    Raises:
-        ShardError: The set is incomplete or its manifest is damaged.
+        timeout_s: Longest that a read may take.
+        name: Who reads, for messages, such as "rank 3".
     """
 
     def __init__(
-        self, shard_dir: Path, *, num_threads: int = 4, max_open_files: int | None = None
+        self,
+        sets: Sequence[ShardSet],
+        *,
+        num_threads: int = 4,
+        timeout_s: float = 30.0,
+        name: str = "this process",
     ) -> None:
-        """Read the manifest; indexes and tars are opened when they are needed."""
-        if max_open_files is None:
-            max_open_files = open_files_allowed()
-        self._shard_dir = shard_dir
-        self._manifest = read_manifest(shard_dir)
-        self._tar_paths = [shard_dir / shard.name for shard in self._manifest.shards]
-        counts = [shard.num_samples for shard in self._manifest.shards]
-        # [shards + 1], the position of each tar's first sample, then the number of samples.
-        self._starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        """Start the reading threads."""
+        self._sets = sets
+        counts = [shard_set.index.num_samples for shard_set in sets]
+        # [sets + 1], the position of each set's first sample, then the number of samples.
+        self._bases = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+        self._name = name
+        self._timeout_s = timeout_s
         self._num_threads = num_threads
-        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="retfm-read")
-        self._index = lru_cache(max_open_files)(self._open_index)
-        self._tar = lru_cache(max_open_files)(self._open_tar)
+        self._late: set[tuple[int, int]] = set()
+        self._calls = TimedCalls(num_threads, timeout_s=timeout_s, name="retfm-read")
 
     @property
     def num_samples(self) -> int:
-        """Number of samples in the set."""
-        return self._manifest.num_samples
-
-    @property
-    def fingerprint(self) -> str:
-        """Hex digest that names the set's content."""
-        return self._manifest.fingerprint
-
-    def is_there(self) -> bool:
-        """Whether the set still stands where it was opened; what is open can be read without it."""
-        return (self._shard_dir / MANIFEST_NAME).is_file()
-
-    def read_composition(self) -> dict[str, Any] | None:
-        """Return the composition tables of the set; None where it has none."""
-        if "cohort.json" not in {file.name for file in self._manifest.files}:
-            return None
-        try:
-            return json.loads((self._shard_dir / "cohort.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DataError(
-                "cannot read the composition of the set",
-                where=self._shard_dir / "cohort.json",
-                got=error,
-                hint="copy or build the set again",
-            ) from error
-
-    def write_members(self, path: Path) -> None:
-        """Write which images and patients the set holds; see `shard.members`."""
-        write_members(self._shard_dir, self._manifest, path)
+        """Number of samples in all sets."""
+        return int(self._bases[-1])
 
     def locate(self, positions: NDArray[np.int64]) -> SampleLocations:
         """Look samples up in the indexes.
@@ -117,133 +87,135 @@ class ShardReader:
             positions: int64 [B] in [0, num_samples).
 
         Raises:
-            ShardError: An index is damaged.
-            DataError: An index does not hold the number of samples that the manifest states.
+            DataError: An index does not answer.
         """
-        shards = np.searchsorted(self._starts, positions, side="right") - 1
-        rows = positions - self._starts[shards]
-        records = np.empty(len(positions), dtype=SAMPLE_DTYPE)
-        for shard in np.unique(shards):
-            chosen = shards == shard
-            records[chosen] = self._index(int(shard))[rows[chosen]]
-        return SampleLocations(shards, rows, records)
+        place = self._sets[0].directory
+        # One call: threads that read 32 bytes each would wait for the interpreter, not for storage.
+        (found,) = self._calls.map(
+            self._locate_some,
+            [positions],
+            on_wait=lambda _, seconds: self._tell_wait(place, seconds),
+        )
+        if isinstance(found, OSError):
+            raise DataError(
+                "cannot read the index of the shard set",
+                where=f"{self._name}, {place}",
+                got=found.strerror or found,
+                hint="see that the storage answers; the same command continues the run",
+            ) from found
+        if isinstance(found, BaseException):
+            raise found
+        return found
 
-    def read(self, locations: SampleLocations) -> list[NDArray[np.uint8]]:
+    def read(
+        self, locations: SampleLocations, wanted: Sequence[int] | None = None
+    ) -> list[NDArray[np.uint8] | Fault]:
         """Read and check the JPEG bytes of samples.
 
+        Args:
+            locations: Where they lie.
+            wanted: Which of them; None is all.
+
         Returns:
-            One uint8 [size] array per sample, in order.
+            One uint8 [size] array per sample wanted, in order, or what is wrong with it.
 
         Raises:
-            DataError: A tar cannot be read, or a sample is not what its index says; the first
-                such sample of the batch is named.
+            DataError: The storage does not answer.
         """
-        num_samples = len(locations.records)
-        stride = -(-num_samples // self._num_threads)
-        spans = [
-            range(first, min(first + stride, num_samples))
-            for first in range(0, num_samples, stride or 1)
-        ]
-        parts = self._pool.map(lambda span: self._read_span(locations, span), spans)
-        return [jpeg for part in parts for jpeg in part]
+        rows = range(len(locations.positions)) if wanted is None else wanted
+        answers: dict[int, NDArray[np.uint8] | Fault | BaseException] = {}
+        while len(answers) < len(rows):
+            # The second time around, tars that do not answer are refused at once.
+            open_rows = [i for i in rows if i not in answers]
+            found = self._calls.map(
+                lambda i: self._read_sample(locations, i),
+                open_rows,
+                on_wait=lambda i, seconds: self._tell_wait(self.place(locations, i), seconds),
+            )
+            tried = {
+                i: answer
+                for i, answer in zip(open_rows, found, strict=True)
+                if not isinstance(answer, NotTriedError)
+            }
+            self._note_late(locations, tried)
+            answers |= tried
+        return [_judge(answers[i]) for i in rows]
 
-    def describe(self, locations: SampleLocations) -> list[str]:
-        """Return the source of each sample, for messages: its tar and its number in it."""
-        return [
-            f"{self._tar_paths[shard]}, sample {row}"
-            for shard, row in zip(locations.shards.tolist(), locations.rows.tolist(), strict=True)
-        ]
+    def place(self, locations: SampleLocations, i: int) -> str:
+        """Return path or address of the tar of sample i."""
+        return self._sets[int(locations.sets[i])].files.place(int(locations.shards[i]))
+
+    def span_of(self, position: int, *, whole_set: bool) -> tuple[int, int]:
+        """Return first position and number of samples of the tar, or the set, of a position."""
+        number = int(np.searchsorted(self._bases, position, side="right")) - 1
+        base, index = int(self._bases[number]), self._sets[number].index
+        if whole_set:
+            return base, index.num_samples
+        shard = int(index.shards_of(np.array([position - base]))[0])
+        first, end = index.starts[shard : shard + 2].tolist()
+        return base + first, end - first
 
     def close(self) -> None:
         """Stop the reading threads and close the files."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._tar.cache_clear()
-        self._index.cache_clear()
+        self._calls.close()
+        for shard_set in self._sets:
+            shard_set.close()
 
-    def _read_span(
-        self, locations: SampleLocations, span: Sequence[int]
-    ) -> list[NDArray[np.uint8]]:
-        shards, rows = locations.shards, locations.rows
-        return [self._read_sample(int(shards[i]), int(rows[i]), locations.records[i]) for i in span]
+    def _locate_some(self, positions: NDArray[np.int64]) -> SampleLocations:
+        sets = np.searchsorted(self._bases, positions, side="right") - 1
+        shards, rows = np.empty_like(positions), np.empty_like(positions)
+        records = np.zeros(len(positions), dtype=RECORD_DTYPE)
+        is_sound = np.zeros(len(positions), dtype=bool)
+        for number in np.unique(sets).tolist():
+            chosen = sets == number
+            index, inside = self._sets[number].index, positions[chosen] - self._bases[number]
+            shards[chosen] = index.shards_of(inside)
+            rows[chosen] = inside - index.starts[shards[chosen]]
+            records[chosen], is_sound[chosen] = index.records(inside)
+        return SampleLocations(positions, sets, shards, rows, records, is_sound)
 
-    def _read_sample(self, shard: int, row: int, record: np.void) -> NDArray[np.uint8]:
+    def _read_sample(self, locations: SampleLocations, i: int) -> NDArray[np.uint8] | Fault:
         """Read one sample and compare it with its record."""
+        if not locations.is_sound[i]:
+            return _DAMAGED_RECORD
+        number, shard = int(locations.sets[i]), int(locations.shards[i])
+        if (number, shard) in self._late:
+            raise TimeoutError("its tar has not answered before")
+        record = locations.records[i]
         size, crc32 = int(record["size"]), int(record["crc32"])
-        where = f"{self._tar_paths[shard]}, sample {row}"
-        hint = "run `python -m retfm_dist.shard verify --full` and copy or build the set again"
-        try:
-            jpeg = self._tar(shard).read(size, offset=int(record["offset"]))
-        except OSError as error:
-            raise DataError("cannot read the shard", where=where, got=error.strerror) from error
+        jpeg = self._sets[number].files.read(shard, size, int(record["offset"]))
         if len(jpeg) != size:
-            raise DataError(
-                "the shard is truncated",
-                where=where,
-                got=f"{len(jpeg)} bytes",
-                expected=f"{size}",
-                hint=hint,
-            )
-        if zlib.crc32(jpeg) != crc32:
-            raise DataError(
-                "the sample is damaged",
-                where=where,
-                got=f"crc32 {zlib.crc32(jpeg):08x}",
-                expected=f"{crc32:08x}",
-                hint=hint,
-            )
+            return Fault(f"the tar is cut short: {len(jpeg)} of {size} bytes")
+        if (found := zlib.crc32(jpeg)) != crc32:
+            return Fault(f"damaged: crc32 {found:08x}, expected {crc32:08x}")
         if not (jpeg.startswith(_START_OF_IMAGE) and jpeg.endswith(_END_OF_IMAGE)):
-            raise DataError(
-                "the sample is not a whole JPEG",
-                where=where,
-                got=f"{jpeg[:2].hex()}...{jpeg[-2:].hex()}",
-                expected=f"{_START_OF_IMAGE.hex()}...{_END_OF_IMAGE.hex()}",
-                hint=hint,
-            )
+            return Fault(f"not a whole JPEG: {jpeg[:2].hex()}...{jpeg[-2:].hex()}")
         return np.frombuffer(jpeg, dtype=np.uint8)
 
-    def _open_index(self, shard: int) -> NDArray[np.void]:
-        """Map the index of one tar."""
-        entry = self._manifest.shards[shard]
-        path = self._shard_dir / entry.index_name
-        records = read_sample_index(path)
-        if len(records) != entry.num_samples:
+    def _note_late(self, locations: SampleLocations, answers: Mapping[int, object]) -> None:
+        """Remember tars that do not answer; refuse to go on where none does."""
+        late = [i for i, answer in answers.items() if isinstance(answer, TimeoutError)]
+        fresh = {(int(locations.sets[i]), int(locations.shards[i])) for i in late} - self._late
+        self._late |= fresh
+        if len(fresh) >= self._num_threads:
             raise DataError(
-                "the index does not belong to its manifest",
-                where=path,
-                got=f"{len(records)} samples",
-                expected=f"{entry.num_samples}",
-                hint="copy or build the set again",
+                "the storage does not answer",
+                where=f"{self._name}, {self.place(locations, late[0])}",
+                got=f"no answer within {self._timeout_s:g} s from {len(fresh)} tars",
+                hint="see that the storage is mounted and reachable; the same command continues "
+                "the run (data.read_timeout_s)",
             )
-        return records
 
-    def _open_tar(self, shard: int) -> "_OpenFile":
-        return _OpenFile(self._tar_paths[shard])
-
-
-def open_files_allowed() -> int:
-    """Return how many tars, and how many indexes, a reader may keep open."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return _MOST_OPEN_FILES
-    return min(max(soft // _SHARE_OF_OPEN_FILES, 1), _MOST_OPEN_FILES)
+    def _tell_wait(self, place: object, seconds: float) -> None:
+        logger.warning("%s has waited %.0f s for %s", self._name, seconds, place)
 
 
-class _OpenFile:
-    """A file open for reading at any offset, closed when nothing refers to it any more.
-
-    Dropped from the cache while another thread reads from it, it stays open until that read ends:
-    the method holds a reference to its object.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        weakref.finalize(self, os.close, self._descriptor)
-
-    def read(self, size: int, *, offset: int) -> bytes:
-        """Return `size` bytes from `offset`, fewer only at the end of the file."""
-        parts = []
-        while size and (part := os.pread(self._descriptor, size, offset)):
-            parts.append(part)
-            size -= len(part)
-            offset += len(part)
-        return b"".join(parts)
+def _judge(answer: "NDArray[np.uint8] | Fault | BaseException") -> "NDArray[np.uint8] | Fault":
+    """Turn what storage refuses into a fault of the sample; anything else is a bug."""
+    if isinstance(answer, TimeoutError):
+        return Fault(str(answer))
+    if isinstance(answer, OSError):
+        return Fault(f"cannot be read: {answer.strerror or answer}")
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer

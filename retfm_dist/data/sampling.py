@@ -1,14 +1,11 @@
 """The samples of each rank, and the check of the images when a run is resumed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from retfm_dist.data.augment import Augmentation
-from retfm_dist.data.order import SampleOrder
+from retfm_dist.data.order import Draws, SampleOrder
 from retfm_dist.errors import DataError
 
 STATE_FORMAT = 1
@@ -47,24 +44,27 @@ class Sampling:
         """Micro-batches per rank and step."""
         return self.order.global_batch_size // (self.micro_batch_size * self.world_size)
 
-    def positions(self, step: int) -> NDArray[np.int64]:
-        """Return int64 [grad_accum_steps, micro_batch_size], this rank's part of a step."""
-        pieces = self.order.positions(step).reshape(
-            self.grad_accum_steps, self.world_size, self.micro_batch_size
-        )
-        return pieces[:, self.rank]
+    def draws(self, step: int) -> list[Draws]:
+        """Return this rank's part of a step, one piece per micro-batch."""
+        draws = self.order.draws(step)
+        shape = (self.grad_accum_steps, self.world_size, self.micro_batch_size)
+        positions = draws.positions.reshape(shape)[:, self.rank]
+        repeats = draws.repeats.reshape(shape)[:, self.rank]
+        return [Draws(*piece) for piece in zip(positions, repeats, strict=True)]
 
 
-def data_state(fingerprint: str) -> dict[str, Any]:
+def data_state(fingerprint: str, weights: Sequence[float]) -> dict[str, Any]:
     """Return what a resumed run must find unchanged besides its config, as JSON values.
 
     Order and augmentation follow from the config, which `train.experiment` compares; only the
     images and the meaning of their order are known here alone.
 
     Args:
-        fingerprint: Names the content of the shard set.
+        fingerprint: Names the content of the shard sets.
+        weights: Share of each set; none where they are not mixed.
     """
-    return {"format": STATE_FORMAT, "dataset_fingerprint": fingerprint}
+    state = {"format": STATE_FORMAT, "dataset_fingerprint": fingerprint}
+    return {**state, "weights": list(weights)} if weights else state
 
 
 def check_states_agree(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:

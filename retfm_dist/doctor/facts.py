@@ -12,9 +12,9 @@ import torch
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.data.loader import build_loader
+from retfm_dist.data.shard_set import fingerprint_of, open_shard_sets
 from retfm_dist.errors import RetfmError
 from retfm_dist.ranks.world import Ranks
-from retfm_dist.shard.manifest import read_manifest
 from retfm_dist.train.environment import COMPUTE_LIBRARIES
 from retfm_dist.versions import software_versions
 from retfm_dist.workers import usable_cores
@@ -68,7 +68,7 @@ def collect_facts(config: PretrainConfig, *, decode_s: float) -> HostFacts:
     """
     fingerprint, data_error, images_per_s = None, None, None
     try:
-        fingerprint = read_manifest(config.data.shards).fingerprint
+        fingerprint = fingerprint_of(open_shard_sets(config.data))
         images_per_s = measure_decoding(config, seconds=decode_s) if decode_s else None
     except (RetfmError, OSError) as error:
         data_error = str(error)

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from retfm_dist.cohort.spelling import clean_label, clean_labels
 from retfm_dist.config.paths import ConfigPath
-from retfm_dist.config.schema import Fraction, Positive, Section
+from retfm_dist.config.section import Fraction, Positive, Section
 from retfm_dist.statistics.estimate import MIN_REPEATS
 
 Id = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=60)]

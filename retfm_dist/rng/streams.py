@@ -34,6 +34,8 @@ class Stream(IntEnum):
     """Order in which patches are masked."""
     INIT = 5
     """Initialization of the weights."""
+    SUBSTITUTE = 6
+    """Samples in place of one that cannot be used."""
 
 
 def sample_words(

@@ -47,6 +47,7 @@ from retfm_dist.shard.packing.rejects import (
 from retfm_dist.shard.packing.spool import Spool, SpoolEntry
 from retfm_dist.shard.packing.table import pack_all
 from retfm_dist.shard.sample import RESERVED_COLUMNS, Sample, make_sample
+from retfm_dist.shard.set_index import write_set_index
 from retfm_dist.shard.write import JpegsGoneError, ShardWriter, Waiting, list_files
 
 logger = logging.getLogger(__name__)
@@ -162,6 +163,7 @@ def _fill(
     }
     files = list_files(result, shards=shards)
     manifest = write_manifest(result, shards=shards, files=files, build=build | totals)
+    write_set_index(result)
     return BuildSummary(
         num_samples=manifest.num_samples,
         num_shards=len(shards),

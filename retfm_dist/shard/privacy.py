@@ -23,6 +23,7 @@ from retfm_dist.errors import ShardError
 from retfm_dist.image.jpeg_header import is_picture_alone
 from retfm_dist.shard.manifest import MANIFEST_NAME, Manifest, read_manifest
 from retfm_dist.shard.sample import RESERVED_COLUMNS, SIDECAR_FIELDS
+from retfm_dist.shard.set_index import SET_INDEX_NAME
 from retfm_dist.shard.tar import BLOCK_BYTES, Member, read_members, render_header
 from retfm_dist.shard.write import TABLE_NAME
 
@@ -42,7 +43,15 @@ _FORMS = {
 _DERIVED_HEX = re.compile(r"[0-9a-f]{16}|[0-9a-f]{64}")
 _SHARD_FILE = re.compile(r"[0-9]{6}\.(tar|idx|samples)")
 _OTHER_FILES = frozenset(
-    {MANIFEST_NAME, TABLE_NAME, "rejects.csv", "duplicates.csv", "cohort.json", "cohort.md"}
+    {
+        MANIFEST_NAME,
+        SET_INDEX_NAME,
+        TABLE_NAME,
+        "rejects.csv",
+        "duplicates.csv",
+        "cohort.json",
+        "cohort.md",
+    }
 )
 
 

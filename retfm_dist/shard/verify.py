@@ -27,6 +27,7 @@ from retfm_dist.image.jpeg import decode_strictly
 from retfm_dist.image.jpeg_header import read_jpeg_size
 from retfm_dist.shard.index import read_sample_index
 from retfm_dist.shard.manifest import MANIFEST_NAME, FileEntry, Manifest, ShardEntry, read_manifest
+from retfm_dist.shard.set_index import SET_INDEX_NAME, is_sound_set_index
 from retfm_dist.shard.tar import Member, read_members, render_dali_index
 from retfm_dist.shard.write import TABLE_NAME
 from retfm_dist.workers import map_in_order
@@ -85,6 +86,8 @@ def verify_shards(shard_dir: Path, *, full: bool, workers: int = 1) -> VerifySum
             problems += found
     if not problems:
         problems = _check_table(shard_dir, manifest)
+    if not problems and not is_sound_set_index(shard_dir):
+        problems = [f"{SET_INDEX_NAME} says otherwise; `shard index` makes it anew"]
     if problems:
         shown = "; ".join(problems[:_NUM_SHOWN])
         more = len(problems) - _NUM_SHOWN
@@ -97,10 +100,17 @@ def verify_shards(shard_dir: Path, *, full: bool, workers: int = 1) -> VerifySum
     return VerifySummary(
         num_shards=len(manifest.shards),
         num_samples=manifest.num_samples,
-        num_bytes=sum(file.num_bytes for file in (*manifest.shards, *manifest.files)),
+        num_bytes=sum(path.stat().st_size for path in _files_of(shard_dir, manifest)),
         full=full,
         fingerprint=manifest.fingerprint,
     )
+
+
+def _files_of(shard_dir: Path, manifest: Manifest) -> list[Path]:
+    """Return the files of the set, without its manifest."""
+    names = [file.name for file in (*manifest.shards, *manifest.files)]
+    paths = [shard_dir / name for name in (*names, SET_INDEX_NAME)]
+    return [path for path in paths if path.exists()]
 
 
 def _check_files(shard_dir: Path, manifest: Manifest, *, full: bool) -> list[str]:
@@ -110,7 +120,7 @@ def _check_files(shard_dir: Path, manifest: Manifest, *, full: bool) -> list[str
     present = {entry.name for entry in os.scandir(shard_dir) if not entry.name.startswith(".")}
     problems = [
         f"{name} is not in the manifest"
-        for name in sorted(present - listed.keys() - {MANIFEST_NAME})
+        for name in sorted(present - listed.keys() - {MANIFEST_NAME, SET_INDEX_NAME})
     ]
     for name, file in listed.items():
         num_bytes = (shard_dir / name).stat().st_size

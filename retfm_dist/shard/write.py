@@ -19,6 +19,7 @@ from retfm_dist.shard.manifest import FileEntry, ShardEntry
 from retfm_dist.shard.packing.spool import Spool, SpoolEntry
 from retfm_dist.shard.plan import cut_shards
 from retfm_dist.shard.sample import Sample, table_schema
+from retfm_dist.shard.set_index import SET_INDEX_NAME
 from retfm_dist.shard.tar import Member, TarWriter, member_bytes, render_dali_index
 
 TABLE_NAME = "samples.parquet"
@@ -115,8 +116,8 @@ class ShardWriter:
 
 
 def list_files(directory: Path, *, shards: Sequence[ShardEntry]) -> list[FileEntry]:
-    """Size and hash every file of the directory that is not a tar."""
-    tars = {shard.name for shard in shards}
+    """Size and hash every file of the directory that is not a tar nor derived from the others."""
+    tars = {shard.name for shard in shards} | {SET_INDEX_NAME}
     return [
         FileEntry(path.name, path.stat().st_size, sha256_file(path))
         for path in sorted(directory.iterdir())

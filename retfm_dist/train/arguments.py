@@ -38,12 +38,20 @@ def _parse(description: str, words: Sequence[str] | None) -> argparse.Namespace:
     add("--override", dest="intended",
         help="as --set, for what a run in progress keeps unless told: the learning rate, the "
         "precision, stability.*; recorded with the run", **field)  # fmt: skip
+    add(
+        "--exclude-uids",
+        type=Path,
+        metavar="FILE",
+        help="uids, one a line, of images that are never trained on; all others keep their places",
+    )
     start = parser.add_mutually_exclusive_group().add_argument
     start("--resume", type=Path, metavar="CHECKPOINT", help="default: the run's newest checkpoint")
     start("--fresh", action="store_true",
           help="start at step 0; the directory's earlier history goes to before_NNN/")  # fmt: skip
     add("--local_rank", help="passed by DeepSpeed's launcher")
     arguments = parser.parse_args(words)
+    if arguments.exclude_uids is not None:
+        arguments.overrides.append(f"data.exclude_uids={arguments.exclude_uids}")
     if arguments.local_rank not in (None, os.environ.get("LOCAL_RANK", arguments.local_rank)):
         parser.error(f"--local_rank {arguments.local_rank} is not LOCAL_RANK of the environment")
     return arguments

@@ -15,10 +15,14 @@ from retfm_dist.errors import CheckpointError, ConfigError
 # Where a run happens (ranks, micro-batch, ZeRO stage), what it reads through and how it is logged
 # may change from one start to the next. `run.init_from` counts at step 0 only.
 _EXPERIMENT = (
-    "run.seed", "data.crop_scale", "data.crop_ratio", "data.flip_probability", "model",
+    "run.seed", "data.crop_scale", "data.crop_ratio", "data.flip_probability", "data.lanes",
+    "data.window", "model",
     "optimizer", "schedule.duration", "schedule.warmup", "schedule.global_batch_size",
     "engine.precision", "stability",
 )  # fmt: skip
+
+# Fields that a checkpoint of an earlier release lacks, and what that release did.
+_BEFORE_THEY_EXISTED = {"data.lanes": 1, "data.window": None}
 
 # What a run that diverges is rescued with; `--override` records it.
 _OVERRIDABLE = (
@@ -85,11 +89,11 @@ class Change:
 
 def changes_of(config: PretrainConfig, saved: Mapping[str, Any]) -> list[Change]:
     """Return the fields in which a config differs from the `experiment_of` a checkpoint."""
-    now = experiment_of(config)
+    now, before = experiment_of(config), {**_BEFORE_THEY_EXISTED, **saved}
     return [
-        Change(field, saved.get(field), now.get(field))
-        for field in sorted(now.keys() | saved.keys())
-        if now.get(field) != saved.get(field)
+        Change(field, before.get(field), now.get(field))
+        for field in sorted(now.keys() | before.keys())
+        if now.get(field) != before.get(field)
     ]
 
 

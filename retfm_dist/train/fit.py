@@ -17,6 +17,7 @@ from retfm_dist.ranks.heartbeat import Heartbeat
 from retfm_dist.ranks.restarts import Failure, note_failure, refuse_repetition, restart_count
 from retfm_dist.ranks.stopping import StopRequest
 from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.bad_samples import BadSamples, most_bad_samples
 from retfm_dist.train.checkpoint.read import open_checkpoint
 from retfm_dist.train.displays import Displays
 from retfm_dist.train.engine.engine import Engine, SavedState
@@ -115,9 +116,15 @@ def _train_from(
         from_main(lambda: _describe_start(run, step), ranks=ranks)
         displays = Displays(run, start_step=step, model=model, saved=state or None)
         judge = Judge(config.stability, state.get("stability"))
+        bad = BadSamples(
+            job.run_dir.bad_samples_path,
+            most=most_bad_samples(config.data.max_bad_ratio, num_samples=job.loader.num_samples),
+            ranks=ranks,
+            begun=state.get("bad_samples"),
+        )
         # In this order the tracker is closed before a signal may end the process at once.
         with stop.saving(), displays, Saving(run) as saving:
-            outcome = train(run, displays, saving, judge, start_step=step, stop=stop)
+            outcome = train(run, displays, saving, judge, bad, start_step=step, stop=stop)
             displays.is_finished = outcome.step == job.plan.total_steps and outcome.bad is None
     return outcome
 

@@ -1,6 +1,6 @@
 """Interfaces of the parts that are handed to training: a model, a loader and its batches."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,6 +40,35 @@ class TrainableModel(Protocol):
         ...
 
 
+class Replacement(Protocol):
+    """A sample that could not be used."""
+
+    @property
+    def uid(self) -> str | None:
+        """16 hex digits; None where nobody knows."""
+        ...
+
+    @property
+    def shard(self) -> str:
+        """Path of its tar."""
+        ...
+
+    @property
+    def row(self) -> int:
+        """Its number in the tar."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with it."""
+        ...
+
+    @property
+    def substitute(self) -> str:
+        """Uid of what is trained on instead."""
+        ...
+
+
 class Batch(Protocol):
     """One micro-batch of one rank."""
 
@@ -51,6 +80,16 @@ class Batch(Protocol):
     @property
     def uids(self) -> torch.Tensor:
         """[B] int64, the bits of the samples' 64-bit uids."""
+        ...
+
+    @property
+    def keys(self) -> torch.Tensor:
+        """[B] int64, by which the samples' random numbers are drawn; mostly their uids."""
+        ...
+
+    @property
+    def replaced(self) -> Sequence["Replacement"]:
+        """Samples that could not be used, and what is in their place."""
         ...
 
     @property
@@ -75,6 +114,11 @@ class Loader(Protocol):
     @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the images."""
+        ...
+
+    @property
+    def num_samples(self) -> int:
+        """Images in an epoch, the tail that fills no step included."""
         ...
 
     def state(self) -> dict[str, Any]:

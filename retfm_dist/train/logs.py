@@ -1,7 +1,7 @@
 """The line-by-line logs of a run: one JSON object per line, trimmed when training resumes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,18 @@ def append_line(path: Path, values: Mapping[str, Any]) -> None:
     Raises:
         SystemFailureError: The disk is full or refuses.
     """
+    append_lines(path, [values])
+
+
+def append_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Append lines to a log.
+
+    Raises:
+        SystemFailureError: The disk is full or refuses.
+    """
     try:
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+            file.write("".join(json.dumps(values) + "\n" for values in lines))
     except OSError as error:
         # A failed write does not say of which file, unlike a failed open.
         raise system_failure(OSError(error.errno, error.strerror, str(path))) from error
@@ -32,6 +41,7 @@ def trim_logs(run_dir: RunDir, step: int) -> None:
     short goes too.
     """
     _trim(run_dir.metrics_path, last=step)
+    _trim(run_dir.bad_samples_path, last=step - 1)
     # What is passed over is not trained on again, so its lines stay.
     passed_over = Skips(rolled_back=read_windows(run_dir.skips_path))
     _trim(run_dir.anomalies_path, last=step - 1, kept=passed_over)

@@ -11,6 +11,7 @@ import torch
 from retfm_dist.ranks.agreement import highest
 from retfm_dist.ranks.stopping import StopReason, StopRequest
 from retfm_dist.train.anomalies import record_problem
+from retfm_dist.train.bad_samples import BadSamples
 from retfm_dist.train.displays import Displays
 from retfm_dist.train.interfaces import Batch
 from retfm_dist.train.run import Run
@@ -43,6 +44,7 @@ def train(
     displays: Displays,
     saving: Saving,
     judge: Judge,
+    bad_samples: BadSamples,
     *,
     start_step: int,
     stop: StopRequest,
@@ -56,11 +58,13 @@ def train(
         displays: Its output.
         saving: Its checkpoints.
         judge: Says which steps are sound.
+        bad_samples: Counts the samples that cannot be used.
         start_step: Completed steps.
         stop: Says whether this rank has been asked to stop.
 
     Raises:
         CheckpointError: A checkpoint cannot be written.
+        DataError: More samples than may be cannot be used; the step is saved.
         SystemFailureError: A log cannot be written.
     """
     total = run.plan.total_steps
@@ -69,16 +73,19 @@ def train(
             displays.begin_step()
             loss, problem = None, None
             if not run.skips.contains(step):
-                loss, problem = _step(run, judge, inputs, step)
+                loss, problem = _step(run, judge, _noted(inputs, bad_samples), step)
             if problem is not None and judge.too_many:
                 saving.finish(step + 1)
                 return Outcome(step + 1, judge.too_many, problem)
             run.heartbeat.note(step + 1, "logging")
             displays.show(step + 1, loss)
-            reason, is_due = _agree(run, saving, stop, step=step + 1)
+            reason, is_due = _agree(run, saving, bad_samples, stop, step=step + 1)
             if reason or is_due:
-                state = {**displays.state(), "stability": judge.state()}
-                saving.begin(step + 1, state)
+                progress = {"stability": judge.state(), "bad_samples": bad_samples.state()}
+                saving.begin(step + 1, {**displays.state(), **progress})
+            if bad_samples.are_too_many:
+                saving.finish(step + 1)
+                raise bad_samples.refusal()
             if reason and step + 1 < total:
                 saving.finish(step + 1)
                 logger.info(
@@ -117,7 +124,16 @@ def _step(
     return None, problem
 
 
-def _agree(run: Run, saving: Saving, stop: StopRequest, *, step: int) -> tuple[StopReason, bool]:
+def _noted(inputs: Iterator[Inputs], bad_samples: BadSamples) -> Iterator[Inputs]:
+    """Yield micro-batches, and note which of their samples stand in place of others."""
+    for micro in inputs:
+        bad_samples.note(micro.replaced)
+        yield micro
+
+
+def _agree(
+    run: Run, saving: Saving, bad_samples: BadSamples, stop: StopRequest, *, step: int
+) -> tuple[StopReason, bool]:
     """Return why the ranks stop after this step, falsy if they do not, and whether a save is due.
 
     The answers are the same on all ranks; a save under way is taken further.
@@ -125,9 +141,12 @@ def _agree(run: Run, saving: Saving, stop: StopRequest, *, step: int) -> tuple[S
     limit = run.config.run.time_limit_hours
     if limit is not None and stop.seconds > 3600 * limit:
         stop.ask(StopReason.TIME_LIMIT)
-    own = (stop.reason, saving.status, saving.is_due(step))
-    asked, status, is_due = highest(own, device=run.device)
+    own = (stop.reason, saving.status, saving.is_due(step), bad_samples.has_fresh)
+    asked, status, is_due, has_fresh = highest(own, device=run.device)
     saving.advance(status)
+    if has_fresh:
+        bad_samples.share(step - 1, epoch=(step - 1) // run.loader.steps_per_epoch)
+        is_due = is_due or bad_samples.are_too_many
     if reason := StopReason(asked):
         stop.hear()
     return reason, bool(is_due)

@@ -13,6 +13,7 @@ RUN_DIR/
     saved.json             step of the newest checkpoint that was ever written
     before_NNN/            an earlier history that --fresh has set aside, in the same layout
     anomalies.jsonl        steps that changed no weight, and the images in them
+    bad_samples.jsonl      samples that could not be used, and what was trained on instead
     skips.json             windows of steps that rolling back has added to those passed over
     overrides.json         fields of the experiment that --override has changed, and at which step
     failures/              how the attempts of the present job ended, for the verdict on a restart
@@ -95,6 +96,11 @@ class RunDir:
     def anomalies_path(self) -> Path:
         """Steps that changed no weight, one JSON object per line."""
         return self.path / "anomalies.jsonl"
+
+    @property
+    def bad_samples_path(self) -> Path:
+        """Samples that could not be used, one JSON object per line."""
+        return self.path / "bad_samples.jsonl"
 
     @property
     def failures_path(self) -> Path:

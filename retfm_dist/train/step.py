@@ -1,6 +1,6 @@
 """One optimizer step: micro-batches in, at most one update out."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +8,7 @@ import torch
 from retfm_dist.ranks.agreement import gather_scalars
 from retfm_dist.rng.streams import mask_noise
 from retfm_dist.train.engine.engine import Engine
-from retfm_dist.train.interfaces import Batch
+from retfm_dist.train.interfaces import Batch, Replacement
 from retfm_dist.train.stability import update_factor
 
 
@@ -20,11 +20,13 @@ class Inputs:
         images: [B, 3, S, S] uint8.
         noise: [B, L] float32, which decides the masks.
         uids: [B] int64 on the host, the bits of the samples' uids.
+        replaced: Samples that could not be used.
     """
 
     images: torch.Tensor
     noise: torch.Tensor
     uids: torch.Tensor
+    replaced: Sequence[Replacement] = ()
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ def batch_inputs(batch: Batch, *, seed: int, num_patches: int, device: torch.dev
         device: Where the model computes.
     """
     images = batch.images.to(device, non_blocking=True)
-    uids = batch.uids.to(device, non_blocking=True)
-    return Inputs(images, mask_noise(seed, batch.epoch, uids, num_patches), batch.uids)
+    keys = batch.keys.to(device, non_blocking=True)
+    noise = mask_noise(seed, batch.epoch, keys, num_patches)
+    return Inputs(images, noise, batch.uids, batch.replaced)
 
 
 def train_step(

@@ -62,6 +62,9 @@ class FakeBackend:
     def build_pipeline(self):
         return self.make_pipeline()
 
+    def build_probe(self):
+        return self.make_pipeline()
+
 
 class FakeClock:
     now_s = 0.0
@@ -91,6 +94,10 @@ def decoder(events):
     return Decoder(backend, timings=Timings(("decode_s",)))
 
 
+def replace_none(batch, undecodable):
+    raise AssertionError(f"nothing is to be replaced: {undecodable}")
+
+
 def encoded(*firsts, step=0):
     count = len(firsts)
     return EncodedBatch(
@@ -98,7 +105,7 @@ def encoded(*firsts, step=0):
         micro_step=1,
         epoch=0,
         uids=np.arange(count, dtype=np.uint64),
-        sources=[f"000000.tar, sample {first}" for first in firsts],
+        keys=np.arange(count, dtype=np.uint64),
         jpegs=[np.array([first, 0], dtype=np.uint8) for first in firsts],
         boxes=np.arange(4 * count, dtype=np.int64).reshape(count, 4),
         flips=np.zeros(count, dtype=bool),
@@ -107,7 +114,7 @@ def encoded(*firsts, step=0):
 
 def test_the_pipeline_works_on_the_next_batch_while_one_is_finished(decoder, events):
     batches = [encoded(1, 2), encoded(3), encoded(4)]
-    decoded = list(decoder.decode(batches))
+    decoded = list(decoder.decode(batches, replace_none))
     assert [batch for batch, _ in decoded] == batches
     assert [images.tolist() for _, images in decoded] == [[1, 2], [3], [4]]
     assert events == [
@@ -130,7 +137,7 @@ def test_boxes_are_fed_as_packed_corners_and_sizes_and_unused_inputs_are_not(eve
     backend = FakeBackend(
         lambda: FakePipeline(events), ("jpegs", "starts", "shapes"), finish, lambda: None
     )
-    list(Decoder(backend, timings=Timings(("decode_s",))).decode([encoded(1, 2)]))
+    list(Decoder(backend, timings=Timings(("decode_s",))).decode([encoded(1, 2)], replace_none))
     assert seen[0]["starts"].tolist() == [[0, 1], [4, 5]]
     assert seen[0]["shapes"].tolist() == [[2, 3], [6, 7]]
     for name in ("starts", "shapes"):
@@ -139,46 +146,74 @@ def test_boxes_are_fed_as_packed_corners_and_sizes_and_unused_inputs_are_not(eve
     assert "flips" not in seen[0]
 
 
-def test_the_sample_at_fault_is_named(decoder):
-    decoded = decoder.decode([encoded(1, 2), encoded(3, 255, 4, step=6)])
-    with pytest.raises(
-        DataError,
-        match=r"step 6, micro-step 1, 000000.tar, sample 255: the sample cannot be decoded; "
-        r"got nvImageCodec failure: '#4'; run .* verify",
-    ):
-        list(decoded)
+def replace_by(value, asked):
+    """Puts `value` in place of whatever cannot be decoded."""
+
+    def replace(batch, undecodable):
+        asked.append((batch.step, dict(undecodable)))
+        jpegs = list(batch.jpegs)
+        for i in undecodable:
+            jpegs[i] = np.array([value, 0], dtype=np.uint8)
+        return dataclasses.replace(batch, jpegs=jpegs)
+
+    return replace
 
 
-def test_a_failure_of_no_single_sample_names_the_batch(events):
-    class FailsTogether(FakePipeline):
-        def outputs(self):
-            fed = self.scheduled.pop(0)
-            if len(fed["jpegs"]) > 1:
-                raise RuntimeError("out of memory")
-            return ({"firsts": [0]},)
+def test_samples_that_cannot_be_decoded_are_all_replaced_at_once(decoder):
+    asked = []
+    batches = [encoded(1, 2), encoded(3, 255, 4, 255, step=6), encoded(9)]
+    decoded = list(decoder.decode(batches, replace_by(7, asked)))
+    assert [images.tolist() for _, images in decoded] == [[1, 2], [3, 7, 4, 7], [9]]
+    assert [int(jpeg[0]) for jpeg in decoded[1][0].jpegs] == [3, 7, 4, 7]
+    reason = "nvImageCodec failure: '#4'"
+    assert asked == [(6, {1: reason, 3: reason})]
 
+
+def test_substitutes_that_cannot_be_decoded_either_come_to_an_end(decoder):
+    asked = []
+    with pytest.raises(DataError, match=r"step 2, micro-step 1, 2 samples: the batch cannot be"):
+        list(decoder.decode([encoded(1, 255, step=2)], replace_by(255, asked)))
+    assert len(asked) > 3
+    assert [images.tolist() for _, images in decoder.decode([encoded(5)], replace_none)] == [[5]]
+
+
+class FailsTogether(FakePipeline):
+    """Fails on every batch of more than one sample, as long as `failures` lasts."""
+
+    failures = 0
+
+    def outputs(self):
+        fed = self.scheduled.pop(0)
+        if len(fed["jpegs"]) > 1 and type(self).failures:
+            type(self).failures -= 1
+            raise RuntimeError("out of memory")
+        return ({"firsts": [int(jpeg[0]) for jpeg in fed["jpegs"]]},)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_failure_of_no_single_sample_is_tried_again_once(events, failures, monkeypatch):
+    monkeypatch.setattr(FailsTogether, "failures", failures)
     backend = FakeBackend(
-        lambda: FailsTogether(events), ("jpegs",), lambda *_: torch.zeros(1), lambda: None
+        lambda: FailsTogether(events),
+        ("jpegs",),
+        lambda output, _: torch.tensor(output["firsts"]),
+        lambda: None,
     )
     decoder = Decoder(backend, timings=Timings(("decode_s",)))
-    with pytest.raises(
-        DataError, match=r"2 samples, the first is 000000.tar, sample 8: .* got out of memory"
-    ):
-        list(decoder.decode([encoded(8, 9)]))
-
-
-def test_decoding_goes_on_with_a_new_pipeline_after_a_failure(decoder):
-    with pytest.raises(DataError, match="sample 255"):
-        list(decoder.decode([encoded(255)]))
-    assert [images.tolist() for _, images in decoder.decode([encoded(5)])] == [[5]]
+    if failures == 1:
+        decoded = list(decoder.decode([encoded(8, 9)], replace_none))
+        assert [images.tolist() for _, images in decoded] == [[8, 9]]
+    else:
+        with pytest.raises(DataError, match=r"2 samples: the batch cannot .* got out of memory"):
+            list(decoder.decode([encoded(8, 9)], replace_none))
 
 
 @pytest.mark.parametrize("ahead", [2, 255])
 def test_stopping_early_leaves_nothing_in_flight(decoder, ahead):
-    decoded = decoder.decode([encoded(1), encoded(ahead), encoded(3)])
+    decoded = decoder.decode([encoded(1), encoded(ahead), encoded(3)], replace_none)
     next(decoded)
     decoded.close()
-    assert [images.tolist() for _, images in decoder.decode([encoded(7)])] == [[7]]
+    assert [images.tolist() for _, images in decoder.decode([encoded(7)], replace_none)] == [[7]]
 
 
 def test_an_error_of_the_reader_passes_through(decoder):
@@ -187,8 +222,8 @@ def test_an_error_of_the_reader_passes_through(decoder):
         raise DataError("the sample is damaged")
 
     with pytest.raises(DataError, match="the sample is damaged"):
-        list(decoder.decode(batches()))
-    assert [images.tolist() for _, images in decoder.decode([encoded(7)])] == [[7]]
+        list(decoder.decode(batches(), replace_none))
+    assert [images.tolist() for _, images in decoder.decode([encoded(7)], replace_none)] == [[7]]
 
 
 def test_waiting_and_finishing_are_timed_and_reading_is_not(events):
@@ -203,7 +238,7 @@ def test_waiting_and_finishing_are_timed_and_reading_is_not(events):
             FakeClock.now_s += 1000
             yield encoded(first)
 
-    list(Decoder(backend, timings=timings).decode(slow_batches()))
+    list(Decoder(backend, timings=timings).decode(slow_batches(), replace_none))
     # Two waits and two finishes, each one tick of the clock.
     assert timings.take() == {"decode_s": 4.0}
 

@@ -8,7 +8,6 @@ import torch
 
 from retfm_dist.data.decode import EncodedBatch
 from retfm_dist.data.loader import Loader, build_loader, resolve_backend
-from retfm_dist.data.reader import ShardReader
 from retfm_dist.data.timings import Timings
 from retfm_dist.data.transfer import Transfer
 from retfm_dist.errors import DataError, ShardError
@@ -116,7 +115,7 @@ class RecordingDecoder:
     def __init__(self) -> None:
         self.batches: list[EncodedBatch] = []
 
-    def decode(self, batches):
+    def decode(self, batches, replace):
         for batch in batches:
             self.batches.append(batch)
             yield batch, torch.zeros(len(batch.jpegs), 3, 1, 1, dtype=torch.uint8)
@@ -233,22 +232,140 @@ def damage(shard_dir, number, row):
     tar.write_bytes(content)
 
 
-@pytest.mark.parametrize("prefetch_batches", [1, 16])
-def test_a_damaged_sample_is_named_and_nothing_hangs(open_loader, shard_dir, prefetch_batches):
-    damage(shard_dir, 1, 7)
-    loader = open_loader(f"data.prefetch_batches={prefetch_batches}")
-    with pytest.raises(DataError, match=r"000001.tar, sample 7: the sample is damaged; got crc32"):
-        list(loader.batches(0, 8))
+def uids_of(shard_dir):
+    """Uid of each sample as text, in the order of the set."""
+    paths = sorted(shard_dir.glob("*.samples"))
+    return [f"{uid:016x}" for path in paths for uid in read_sample_index(path)["uid"]]
 
 
-def test_a_sample_that_dali_refuses_is_named_and_nothing_hangs(open_loader, shard_dir):
-    records = read_sample_index(shard_dir / "000002.samples").copy()
-    records["height"][3] = 9000  # its boxes will lie outside the image
-    write_sample_index(shard_dir / "000002.samples", records)
-    with pytest.raises(
-        DataError, match=r"000002.tar, sample 3: the sample cannot be decoded; got The"
+@pytest.fixture
+def troubled(request, shard_dir, tmp_path, pack_shards, jpegs):
+    """A set in which not everything is well, and the overrides that go with it."""
+    kind = request.param
+    overrides = []
+    if "damaged" in kind:
+        damage(shard_dir, 1, 7)
+        damage(shard_dir, 0, 2)
+        tar = shard_dir / "000002.tar"
+        tar.write_bytes(
+            tar.read_bytes()[: int(read_sample_index(shard_dir / "000002.samples")[9]["offset"])]
+        )
+        records = read_sample_index(shard_dir / "000002.samples").copy()
+        records["height"][3] = 9000  # its boxes lie outside the image: DALI refuses it
+        write_sample_index(shard_dir / "000002.samples", records)
+    if "excluded" in kind:
+        (tmp_path / "uids.txt").write_text("\n".join(uids_of(shard_dir)[5:11]) + "\n")
+        overrides.append(f"data.exclude_uids={tmp_path / 'uids.txt'}")
+    if "mixed" in kind:
+        other = pack_shards(tmp_path / "other", [jpegs[3:7], jpegs[8:11]])
+        overrides.append(
+            f"data.shards=[{{path: {shard_dir}, weight: 1}}, {{path: {other}, weight: 2}}]"
+        )
+    if "lanes" in kind:
+        overrides += ["data.lanes=2", "data.window=3"]
+    return overrides
+
+
+KINDS = ["plain", "damaged", "excluded", "mixed", "lanes", "damaged excluded mixed lanes"]
+
+
+@pytest.mark.parametrize("troubled", KINDS, indirect=True)
+def test_batches_are_a_function_of_the_step_whatever_is_wrong_with_the_set(open_loader, troubled):
+    overrides = ["schedule.global_batch_size=24", *troubled]
+    expected = global_batches(
+        open_loader, (0, 4), *overrides, "schedule.micro_batch_size=24", world_size=1
+    )
+    for world_size, micro_batch_size, threads in (
+        (2, 3, 2),
+        (3, 8, 1),
+        (4, 2, 3),
+        (6, 1, 1),
+        (8, 3, 2),
     ):
-        list(open_loader().batches(0, 8))
+        shared = [
+            *overrides,
+            f"schedule.micro_batch_size={micro_batch_size}",
+            f"data.decode_threads={threads}",
+        ]
+        assert_same(global_batches(open_loader, (0, 4), *shared, world_size=world_size), expected)
+    before = global_batches(open_loader, (0, 2), *overrides, world_size=3)
+    after = global_batches(open_loader, (2, 4), *overrides, world_size=2)
+    assert_same({**before, **after}, expected)
+
+
+@pytest.mark.parametrize("troubled", ["damaged"], indirect=True)
+@pytest.mark.parametrize("prefetch_batches", [1, 16])
+def test_what_cannot_be_used_is_replaced_and_told(
+    open_loader, shard_dir, troubled, prefetch_batches
+):
+    uids = uids_of(shard_dir)
+    bad = {uids[place] for place in (2, 17, 28, 34, 35, 36)}
+    loader = open_loader(f"data.prefetch_batches={prefetch_batches}")
+    batches = list(loader.batches(0, 8))
+    trained = [f"{uid:016x}" for batch in batches for uid in batch.uids.numpy().view(np.uint64)]
+    assert not bad & set(trained)
+    told = [item for batch in batches for item in batch.replaced]
+    assert {item.uid for item in told} == bad
+    reasons = {(item.shard[-10:], item.row): item.reason for item in told}
+    assert set(reasons) == {("000000.tar", 2), ("000001.tar", 7)} | {
+        ("000002.tar", row) for row in (3, 9, 10, 11)
+    }
+    assert reasons["000001.tar", 7].startswith("damaged: crc32 ")
+    assert reasons["000002.tar", 3].startswith("cannot be decoded: The")
+    assert reasons["000002.tar", 10].startswith("the tar is cut short: 0 of ")
+    for item in told:
+        assert item.substitute in trained
+
+
+def test_all_others_keep_their_places_when_some_are_left_out(open_loader, shard_dir, tmp_path):
+    whole = global_batches(open_loader, (0, 8), world_size=1)
+    left_out = uids_of(shard_dir)[4:9]
+    (tmp_path / "uids.txt").write_text("# blurred\n" + "\n".join(left_out))
+    override = f"data.exclude_uids={tmp_path / 'uids.txt'}"
+    masked = global_batches(open_loader, (0, 8), override, world_size=1)
+    out = torch.tensor(np.array([int(uid, 16) for uid in left_out], np.uint64).view(np.int64))
+    num_replaced = 0
+    for step, (uids, images) in whole.items():
+        is_out = torch.isin(uids, out)
+        num_replaced += int(is_out.sum())
+        assert torch.equal(masked[step][0][~is_out], uids[~is_out])
+        assert torch.equal(masked[step][1][~is_out], images[~is_out])
+        assert not torch.isin(masked[step][0], out).any()
+    assert num_replaced >= 5
+    assert all(not batch.replaced for batch in open_loader(override).batches(0, 8))
+
+
+def test_a_substitute_is_cropped_otherwise_than_at_its_own_place(open_loader, shard_dir):
+    damage(shard_dir, 1, 7)
+    batches = [batch for batch in open_loader().batches(0, 40) if batch.replaced]
+    for batch in batches:
+        differ = batch.keys != batch.uids
+        assert int(differ.sum()) == len(batch.replaced) == 1
+        assert f"{batch.keys[differ].numpy().view(np.uint64)[0]:016x}" == batch.replaced[0].uid
+    assert len(batches) > 5
+
+
+def test_what_is_seen_again_in_an_epoch_is_cropped_anew(
+    open_loader, shard_dir, tmp_path, pack_shards, jpegs
+):
+    small = pack_shards(tmp_path / "small", [jpegs[:2]])
+    mix = f"data.shards=[{{path: {shard_dir}, weight: 1}}, {{path: {small}, weight: 3}}]"
+    batches = list(open_loader(mix).batches(0, 4))
+    keys = torch.cat([batch.keys for batch in batches])
+    uids = torch.cat([batch.uids for batch in batches])
+    assert len(uids.unique()) < 20
+    # Two images of the small set are in the large one too, under the same keys.
+    assert len(keys.unique()) >= len(keys) - 2
+
+
+def test_a_set_of_which_nothing_can_be_read_ends_in_one_error(open_loader, shard_dir):
+    loader = open_loader()
+    for tar in shard_dir.glob("*.tar"):
+        tar.write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"step 0, .*tar: nothing can be read in place of a sample, 32"
+    ):
+        list(loader.batches(0, 1))
 
 
 def test_a_set_smaller_than_the_batch_is_refused(open_loader):
@@ -319,19 +436,21 @@ def test_waiting_is_timed_and_using_a_batch_is_not(open_loader, shard_dir):
     class SlowDecoder(RecordingDecoder):
         """Takes 10 s per batch, all of them while the consumer waits for it."""
 
-        def decode(self, batches):
+        def decode(self, batches, replace):
             num_looks = 1  # the consumer looks when its wait begins, and when it ends
-            for made in super().decode(batches):
+            for made in super().decode(batches, replace):
                 for _ in range(num_looks):
                     assert clock.consumer_looked.acquire(timeout=10)
                 num_looks = 2
                 clock.now_s += 10
                 yield made
 
+    other = open_loader()
     loader = Loader(
-        reader=ShardReader(shard_dir),
+        sets=other._sets,
+        maker=other._maker,
         decoder=SlowDecoder(),
-        sampling=open_loader()._sampling,
+        sampling=other._sampling,
         transfer=Transfer(CPU),
         prefetch_batches=1,
         timings=Timings(("wait_s", "read_s", "decode_s"), clock=clock),

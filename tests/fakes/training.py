@@ -12,6 +12,7 @@ from torch import nn
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.config.load import check_config
+from retfm_dist.data.faults import Replacement
 from retfm_dist.errors import DataError
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.rng.streams import mask_noise
@@ -80,6 +81,11 @@ class FakeBatch:
     step: int
     micro_step: int
     epoch: int
+    replaced: tuple[Replacement, ...] = ()
+
+    @property
+    def keys(self) -> torch.Tensor:
+        return self.uids
 
 
 class FakeLoader:
@@ -91,16 +97,19 @@ class FakeLoader:
         ranks: Ranks,
         *,
         bad_steps: dict[int, int] | None = None,
+        replaced: dict[int, int] | None = None,
         step_s: float = 0.0,
     ) -> None:
         self._config = config
         self._ranks = ranks
         self._bad_steps = bad_steps or {}
+        self._replaced = replaced or {}
         self._step_s = step_s
         self.is_open = True
         self.has_gone = False
         self.fingerprint = "images of a test"
         self.steps_per_epoch = STEPS_PER_EPOCH
+        self.num_samples = STEPS_PER_EPOCH * config.schedule.global_batch_size
 
     def state(self) -> dict[str, Any]:
         return {"fingerprint": self.fingerprint}
@@ -123,7 +132,15 @@ class FakeLoader:
             for micro_step in range(self._config.grad_accum_steps(self._ranks.world_size)):
                 first = (micro_step * self._ranks.world_size + self._ranks.rank) * micro
                 mine = slice(first, first + micro)
-                yield FakeBatch(images[mine], uids[mine], step, micro_step, step // STEPS_PER_EPOCH)
+                epoch = step // STEPS_PER_EPOCH
+                told = self._replacements(step) if micro_step == 0 else ()
+                yield FakeBatch(images[mine], uids[mine], step, micro_step, epoch, told)
+
+    def _replacements(self, step: int) -> tuple[Replacement, ...]:
+        return tuple(
+            Replacement(f"{step:08x}{row:08x}", f"00000{row}.tar", row, "damaged", "0" * 16)
+            for row in range(self._replaced.get(step, 0))
+        )
 
     def cohort(self) -> dict[str, Any] | None:
         return {"dataset_fingerprint": self.fingerprint, "composition": {"num_images": 32}}

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from retfm_dist.shard.index import read_sample_index
 from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
 from tests.fakes.checkpoints import bits_of
 from tests.fakes.jobs import (
@@ -125,6 +126,61 @@ def test_a_signal_to_anyone_saves_the_last_step_and_leaves_nobody(
     assert f"after step {step}, which is saved; the same command continues" in text
     # What DeepSpeed's runner and torchrun say of themselves is theirs.
     assert not re.search(r'File "[^"]*(/retfm_dist/|/pretrain\.py)', text)
+
+
+def uids_by_step(run_dir):
+    """The images of every global batch in their order, whatever ranks have logged them."""
+    pieces = {}
+    for rank, path in enumerate(sorted((run_dir / "uids").glob("rank_*.jsonl"))):
+        for text in path.read_text().splitlines():
+            line = json.loads(text)
+            pieces[line["step"], line["micro_step"], rank] = line["uids"]
+    batches = {}
+    for place in sorted(pieces):
+        batches.setdefault(place[0], []).extend(pieces[place])
+    return batches
+
+
+def test_two_ranks_stopped_and_one_that_goes_on_see_the_same_images_past_a_damaged_one(
+    shards, tmp_path
+):
+    own = shutil.copytree(shards, tmp_path / "set")
+    record = read_sample_index(own / "000000.samples")[5]
+    tar = bytearray((own / "000000.tar").read_bytes())
+    tar[int(record["offset"]) + 300] ^= 4
+    (own / "000000.tar").write_bytes(tar)
+    logged = ("data.log_uids=true", "schedule.micro_batch_size=2", "schedule.duration=31 steps")
+    whole = python(*arguments(own, tmp_path / "whole", *logged))
+    assert whole.returncode == 0, whole.stderr
+    assert (
+        f"in place of {record['uid']:016x} in {own}/000000.tar, sample 5: damaged" in whole.stderr
+    )
+    run_dir = tmp_path / "run"
+    words = deepspeed_command(free_port(), *arguments(own, run_dir, *logged))
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            words, env=environment(), stdout=log, stderr=log, start_new_session=True
+        )
+    metrics = run_dir / "metrics.jsonl"
+    wait_until(lambda: metrics.exists() and len(metrics.read_text().splitlines()) > 2, process)
+    members(process)["1"].send_signal(signal.SIGTERM)
+    process.wait(timeout=60)
+    stopped_at = metrics_of(run_dir)[-1][0]
+    assert 0 < stopped_at < 31
+    rest = python(*arguments(own, run_dir, *logged))
+    assert rest.returncode == 0, rest.stderr
+    expected = uids_by_step(tmp_path / "whole")
+    assert len(expected) == 31
+    assert uids_by_step(run_dir) == expected
+    told = [
+        [(line["step"], line["uid"], line["substitute"]) for line in map(json.loads, lines)]
+        for lines in (
+            (path / "bad_samples.jsonl").read_text().splitlines()
+            for path in (tmp_path / "whole", run_dir)
+        )
+    ]
+    assert told[0] == told[1]
+    assert {uid for _, uid, _ in told[0]} == {f"{record['uid']:016x}"}
 
 
 @pytest.mark.parametrize("receiver", ["0", "1"])

@@ -9,7 +9,7 @@ UIDS = np.array([0, 1, 0x0123456789ABCDEF, 2**63, 2**64 - 1], dtype=np.uint64)
 
 def test_stream_numbers_are_part_of_the_format():
     assert {stream.name: stream.value for stream in Stream} == {
-        "ORDER": 0, "CROP": 1, "FLIP": 2, "MASK": 4, "INIT": 5,
+        "ORDER": 0, "CROP": 1, "FLIP": 2, "MASK": 4, "INIT": 5, "SUBSTITUTE": 6
     }  # fmt: skip
 
 

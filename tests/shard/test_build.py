@@ -57,6 +57,7 @@ def test_a_set_has_the_documented_files(shard_set):
         "duplicates.csv",
         "cohort.json",
         "cohort.md",
+        "set.index",
     }
     for shard in manifest.shards:
         expected |= {shard.name, shard.index_name, shard.dali_index_name}

@@ -1,5 +1,6 @@
 """Verification: whatever was changed in a set is found."""
 
+import contextlib
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ from retfm_dist.durable import sha256_file
 from retfm_dist.errors import ShardError
 from retfm_dist.shard.index import read_sample_index, write_sample_index
 from retfm_dist.shard.manifest import FileEntry, read_manifest, write_manifest
+from retfm_dist.shard.set_index import write_set_index
 from retfm_dist.shard.verify import verify_shards
 
 
@@ -28,6 +30,16 @@ def reseal(shard_dir):
         for file in manifest.files
     ]
     write_manifest(shard_dir, shards=manifest.shards, files=files, build=manifest.build)
+    with contextlib.suppress(ShardError):  # of an index that lacks a sample
+        write_set_index(shard_dir)
+
+
+def test_an_index_of_the_set_that_says_otherwise_is_found(own_set):
+    (own_set / "set.index").write_bytes((own_set / "set.index").read_bytes() + b"more")
+    with pytest.raises(ShardError, match=r"set.index says otherwise; `shard index` makes it anew"):
+        verify_shards(own_set, full=False)
+    (own_set / "set.index").unlink()
+    verify_shards(own_set, full=False)
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -61,7 +73,7 @@ def test_cut_and_grown_files_are_found(own_set, full):
         data = path.read_bytes()
         for changed in (data[:-1], data + b"\0", b""):
             path.write_bytes(changed)
-            with pytest.raises(ShardError, match="bytes, expected|manifest"):
+            with pytest.raises(ShardError, match="bytes, expected|manifest|set.index"):
                 verify_shards(own_set, full=full)
         path.write_bytes(data)
 

@@ -51,7 +51,7 @@ def test_the_state_names_all_that_a_reader_needs(tmp_path, device):
     state = read_state(find_checkpoint(tmp_path))
     expected = {
         "format", "world_size", "step", "images_seen", "num_updates", "shapes", "data",
-        "experiment", "config", "config_hash", "versions", "log_interval", "stability", "rolled_back", "overrides",
+        "experiment", "config", "config_hash", "versions", "log_interval", "stability", "bad_samples", "rolled_back", "overrides",
         "time",
     }  # fmt: skip
     assert state.keys() == expected
