@@ -1,4 +1,4 @@
-"""`python -m retfm_dist.shard build | verify | describe | preview`."""
+"""`python -m retfm_dist.shard build | index | verify | describe | preview`."""
 
 import json
 import logging
@@ -144,6 +144,46 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
 
 
 @app.command()
+def index(
+    shard_dir: Annotated[Path, typer.Argument(help="Directory of tars.", metavar="DIR")],
+    decode: Annotated[bool, typer.Option(help="Decode every image and skip damaged ones.")] = True,
+    workers: Workers = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Make tars of webdataset or img2dataset a shard set, or make set.index of a set anew.
+
+    Example: python -m retfm_dist.shard index downloads/laion-eyes
+    """
+    from retfm_dist.shard.foreign import index_tars
+    from retfm_dist.shard.manifest import MANIFEST_NAME
+    from retfm_dist.shard.set_index import SET_INDEX_NAME, write_set_index
+    from retfm_dist.workers import usable_cores
+
+    if (shard_dir / MANIFEST_NAME).exists():
+        write_set_index(shard_dir)
+        path = shard_dir / SET_INDEX_NAME
+        _report({"out": str(path)}, as_json=as_json, text=f"{path}: made anew from the manifest")
+        return
+    summary = index_tars(shard_dir, decode=decode, workers=workers or usable_cores())
+    skipped = ", ".join(f"{count} {what}" for what, count in summary.skipped.items()) or "none"
+    if summary.num_turned:
+        logger.warning(
+            "%d images say that they are to be turned (EXIF); they are trained on as stored",
+            summary.num_turned,
+        )
+    if summary.num_progressive:
+        logger.warning(
+            "%d images are progressive JPEGs, which a GPU decodes slowly", summary.num_progressive
+        )
+    _report(
+        asdict(summary) | {"out": str(shard_dir)},
+        as_json=as_json,
+        text=f"{shard_dir}: {summary.num_samples} images in {summary.num_shards} tars; "
+        f"skipped: {skipped}",
+    )
+
+
+@app.command()
 def verify(
     shard_dir: ShardDir,
     full: Annotated[bool, typer.Option("--full", help="Check every hash and image, too.")] = False,
@@ -201,8 +241,9 @@ def describe(shard_dir: ShardDir, as_json: AsJson = False) -> None:
         return
     console = Console()
     composition = facts["composition"]
+    patients = composition.get("num_patients", "an unknown number of")
     console.print(
-        f"{facts['num_samples']} images of {composition['num_patients']} patients in "
+        f"{facts['num_samples']} images of {patients} patients in "
         f"{facts['num_shards']} shards, {facts['num_bytes'] / 1e6:.1f} MB, "
         f"{facts['mean_sample_bytes'] / 1e3:.1f} kB an image",
         highlight=False,
@@ -212,13 +253,14 @@ def describe(shard_dir: ShardDir, as_json: AsJson = False) -> None:
     console.print(f"field of view: {kinds or 'not recorded'}", highlight=False)
     table = Table("grouping", "group", "images", "patients")
     for name in GROUPINGS:
-        for row in composition["by"][name]:
+        for row in composition.get("by", {}).get(name, ()):
             table.add_row(name, row["group"], str(row["num_images"]), str(row["num_patients"]))
         table.add_section()
-    for row in composition["age_by_sex"]:
+    for row in composition.get("age_by_sex", ()):
         group = f"{row['age_band']}, {row['sex']}"
         table.add_row("age by sex", group, str(row["num_images"]), str(row["num_patients"]))
-    console.print(table)
+    if composition:
+        console.print(table)
 
 
 @app.command()

@@ -41,12 +41,16 @@ class SheetOptions:
 def describe_shards(shard_dir: Path) -> dict[str, Any]:
     """Return totals, build parameters and composition of a set as JSON values.
 
+    The composition is empty where nobody knows who is in the images.
+
     Raises:
         ShardError: The set is incomplete, or its composition cannot be read.
     """
     manifest = read_manifest(shard_dir)
     try:
         composition = json.loads((shard_dir / "cohort.json").read_text("utf-8"))
+    except FileNotFoundError:  # tars of somebody else, with an index of ours
+        composition = {}
     except ValueError as error:
         raise ShardError(
             "the composition is damaged", where=shard_dir / "cohort.json", got=error

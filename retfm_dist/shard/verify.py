@@ -25,6 +25,7 @@ from retfm_dist.durable import sha256_file
 from retfm_dist.errors import RetfmError, ShardError
 from retfm_dist.image.jpeg import decode_strictly
 from retfm_dist.image.jpeg_header import read_jpeg_size
+from retfm_dist.shard.foreign import find_tar_problems
 from retfm_dist.shard.index import read_sample_index
 from retfm_dist.shard.manifest import MANIFEST_NAME, FileEntry, Manifest, ShardEntry, read_manifest
 from retfm_dist.shard.set_index import SET_INDEX_NAME, is_sound_set_index
@@ -62,6 +63,7 @@ class _ShardTask:
     shard_dir: Path
     shard: ShardEntry
     full: bool
+    is_indexed: bool
 
 
 def verify_shards(shard_dir: Path, *, full: bool, workers: int = 1) -> VerifySummary:
@@ -80,11 +82,12 @@ def verify_shards(shard_dir: Path, *, full: bool, workers: int = 1) -> VerifySum
     """
     manifest = read_manifest(shard_dir)
     problems = _check_files(shard_dir, manifest, full=full)
-    tasks = [_ShardTask(shard_dir, shard, full) for shard in manifest.shards]
+    is_indexed = "indexed" in manifest.build
+    tasks = [_ShardTask(shard_dir, shard, full, is_indexed) for shard in manifest.shards]
     with closing(map_in_order(_check_shard, tasks, workers=workers)) as results:
         for found in track(results, description="checking shards", total=len(tasks)):
             problems += found
-    if not problems:
+    if not problems and not is_indexed:
         problems = _check_table(shard_dir, manifest)
     if not problems and not is_sound_set_index(shard_dir):
         problems = [f"{SET_INDEX_NAME} says otherwise; `shard index` makes it anew"]
@@ -118,10 +121,10 @@ def _check_files(shard_dir: Path, manifest: Manifest, *, full: bool) -> list[str
     listed = {file.name: file for file in (*manifest.shards, *manifest.files)}
     # Hidden files are droppings of file systems and desktops, not parts of the set.
     present = {entry.name for entry in os.scandir(shard_dir) if not entry.name.startswith(".")}
-    problems = [
-        f"{name} is not in the manifest"
-        for name in sorted(present - listed.keys() - {MANIFEST_NAME, SET_INDEX_NAME})
-    ]
+    others = present - listed.keys() - {MANIFEST_NAME, SET_INDEX_NAME}
+    if "indexed" in manifest.build:  # somebody else's files may stand beside the tars
+        others = {name for name in others if name.endswith(".tar")}
+    problems = [f"{name} is not in the manifest" for name in sorted(others)]
     for name, file in listed.items():
         num_bytes = (shard_dir / name).stat().st_size
         if num_bytes != file.num_bytes:
@@ -133,6 +136,8 @@ def _check_files(shard_dir: Path, manifest: Manifest, *, full: bool) -> list[str
 
 def _check_shard(task: _ShardTask) -> list[str]:
     """Check one tar with its indexes; return what is wrong."""
+    if task.is_indexed:
+        return find_tar_problems(task.shard_dir, task.shard, full=task.full)
     tar_path = task.shard_dir / task.shard.name
     if task.full and sha256_file(tar_path) != task.shard.sha256:
         # The walk below says where; a flipped bit in padding is seen by the hash alone.
