@@ -41,6 +41,7 @@ setup(
     package_data={"retfm_dist": ["py.typed", "**/*.j2", "**/*.css"]},
     install_requires=[
         "deepspeed==0.19.8",  # exact: numeric defaults change between its patch releases
+        "fsspec>=2024.2",
         "jaxtyping>=0.3",
         "jinja2>=3.1",
         "matplotlib>=3.9",
@@ -66,9 +67,11 @@ setup(
         "webdataset>=1.0",
     ],
     extras_require={
+        "s3": ["s3fs>=2024.2"],  # shard sets in S3; other stores need their own library of fsspec
         "dev": [
             "beartype>=0.20",
             "codespell>=2.3",
+            "moto[server]>=5",  # an S3 server on loopback
             "psutil>=6",
             "pyright[nodejs]>=1.1.400",
             "pytest>=8.3",
@@ -76,6 +79,7 @@ setup(
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "ruff>=0.12",
+            "s3fs>=2024.2",
             "transformers>=4.50",  # loads an export in a test, as its users do
         ],
     },

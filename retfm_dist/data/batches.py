@@ -66,6 +66,12 @@ class BatchMaker:
         self._sampling = sampling
         self._excluded = excluded
 
+    def want(self, step: int) -> None:
+        """Let the tars of a step be fetched, where they are not at hand."""
+        if self._reader.is_remote:
+            for draws in self._sampling.draws(step):
+                self._reader.want(draws.positions)
+
     def make(self, step: int, micro_step: int, draws: Draws) -> EncodedBatch:
         """Read a micro-batch.
 

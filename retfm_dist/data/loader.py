@@ -25,19 +25,23 @@ from retfm_dist.data.decode import Decoder, EncodedBatch
 from retfm_dist.data.exclusion import read_uids
 from retfm_dist.data.faults import Replacement
 from retfm_dist.data.lanes import Shuffle
+from retfm_dist.data.open_sets import open_shard_sets
 from retfm_dist.data.order import SampleOrder
 from retfm_dist.data.prefetch import Prefetcher
 from retfm_dist.data.reader import ShardReader
 from retfm_dist.data.sampling import Sampling, check_states_agree, data_state
-from retfm_dist.data.shard_set import ShardSet, fingerprint_of, open_shard_sets
+from retfm_dist.data.shard_set import ShardSet, fingerprint_of
 from retfm_dist.data.timings import Timings
 from retfm_dist.data.transfer import Transfer
 from retfm_dist.errors import DataError
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.shard.members import write_members
+from retfm_dist.shard.write import TABLE_NAME
 
 # Encoded micro-batches read ahead of the decoder: one in hand, one on the way.
 _READ_AHEAD = 2
+# Steps whose tars are fetched from an object store ahead of time.
+_LOOK_AHEAD = 32
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,8 @@ class Loader:
         Args:
             path: A `cohort.membership` file.
         """
+        for shard_set in self._sets:
+            shard_set.obtain(TABLE_NAME)
         directories = [shard_set.directory for shard_set in self._sets]
         write_members(directories, path, fingerprint=fingerprint_of(self._sets))
 
@@ -217,7 +223,11 @@ class Loader:
 
     def _encoded_batches(self, start_step: int, end_step: int) -> Iterator[EncodedBatch]:
         """Plan and read micro-batches; runs in the reading thread."""
+        for step in range(start_step, min(start_step + _LOOK_AHEAD, end_step)):
+            self._maker.want(step)
         for step in range(start_step, end_step):
+            if step + _LOOK_AHEAD < end_step:
+                self._maker.want(step + _LOOK_AHEAD)
             for micro_step, draws in enumerate(self._sampling.draws(step)):
                 with self._timings.measure("read_s"):
                     batch = self._maker.make(step, micro_step, draws)

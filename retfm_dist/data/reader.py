@@ -5,6 +5,7 @@ is wrong with a single sample is an answer, not an exception: training goes on w
 """
 
 import logging
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from retfm_dist.shard.set_index import RECORD_DTYPE
 
 _START_OF_IMAGE = b"\xff\xd8"
 _END_OF_IMAGE = b"\xff\xd9"
+_LATE_FOR = 10
+"""Times the time limit: how long a tar that has not answered is left alone."""
 _DAMAGED_RECORD = Fault("its record in the index of the set is damaged")
 
 logger = logging.getLogger(__name__)
@@ -72,13 +75,27 @@ class ShardReader:
         self._name = name
         self._timeout_s = timeout_s
         self._num_threads = num_threads
-        self._late: set[tuple[int, int]] = set()
+        # Tars that have not answered, and when that was.
+        self._late: dict[tuple[int, int], float] = {}
         self._calls = TimedCalls(num_threads, timeout_s=timeout_s, name="retfm-read")
 
     @property
     def num_samples(self) -> int:
         """Number of samples in all sets."""
         return int(self._bases[-1])
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether tars of a set have to be fetched before they are read."""
+        return any(shard_set.is_remote for shard_set in self._sets)
+
+    def want(self, positions: NDArray[np.int64]) -> None:
+        """Let the tars of samples that are read soon be fetched, in the samples' order."""
+        sets = np.searchsorted(self._bases, positions, side="right") - 1
+        for number in np.unique(sets).tolist():
+            shard_set = self._sets[number]
+            shards = shard_set.index.shards_of(positions[sets == number] - self._bases[number])
+            shard_set.files.want(dict.fromkeys(shards.tolist()))
 
     def locate(self, positions: NDArray[np.int64]) -> SampleLocations:
         """Look samples up in the indexes.
@@ -179,7 +196,7 @@ class ShardReader:
         if not locations.is_sound[i]:
             return _DAMAGED_RECORD
         number, shard = int(locations.sets[i]), int(locations.shards[i])
-        if (number, shard) in self._late:
+        if self._is_late((number, shard)):
             raise TimeoutError("its tar has not answered before")
         record = locations.records[i]
         size, crc32 = int(record["size"]), int(record["crc32"])
@@ -195,16 +212,23 @@ class ShardReader:
     def _note_late(self, locations: SampleLocations, answers: Mapping[int, object]) -> None:
         """Remember tars that do not answer; refuse to go on where none does."""
         late = [i for i, answer in answers.items() if isinstance(answer, TimeoutError)]
-        fresh = {(int(locations.sets[i]), int(locations.shards[i])) for i in late} - self._late
+        tars = {(int(locations.sets[i]), int(locations.shards[i])) for i in late}
+        fresh = {tar: time.monotonic() for tar in tars if not self._is_late(tar)}
         self._late |= fresh
-        if len(fresh) >= self._num_threads:
+        recent = [tar for tar in self._late if self._is_late(tar)]
+        if fresh and len(recent) >= self._num_threads:
             raise DataError(
                 "the storage does not answer",
                 where=f"{self._name}, {self.place(locations, late[0])}",
-                got=f"no answer within {self._timeout_s:g} s from {len(fresh)} tars",
+                got=f"no answer within {self._timeout_s:g} s from {len(recent)} tars",
                 hint="see that the storage is mounted and reachable; the same command continues "
                 "the run (data.read_timeout_s)",
             )
+
+    def _is_late(self, tar: tuple[int, int]) -> bool:
+        """Whether a tar has not answered lately; after a while it is asked again."""
+        begun_at = self._late.get(tar)
+        return begun_at is not None and time.monotonic() - begun_at < _LATE_FOR * self._timeout_s
 
     def _tell_wait(self, place: object, seconds: float) -> None:
         logger.warning("%s has waited %.0f s for %s", self._name, seconds, place)

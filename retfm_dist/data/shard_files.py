@@ -5,7 +5,7 @@ import os
 import resource
 import stat
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -24,6 +24,10 @@ class ShardFiles(Protocol):
         Raises:
             OSError: The tar cannot be read.
         """
+        ...
+
+    def want(self, shards: Iterable[int]) -> None:
+        """Hear which tars will be read soon, in this order."""
         ...
 
     def place(self, shard: int) -> str:
@@ -57,6 +61,9 @@ class LocalFiles:
     def read(self, shard: int, size: int, offset: int) -> bytes:
         """Return `size` bytes of a tar from `offset`, fewer only at its end."""
         return self._file(shard).read(size, offset)
+
+    def want(self, shards: Iterable[int]) -> None:
+        """Do nothing: the tars are at hand."""
 
     def place(self, shard: int) -> str:
         """Return the path of a tar."""
@@ -95,6 +102,10 @@ class OpenFile:
         weakref.finalize(self, os.close, self._descriptor)
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+    def is_linked(self) -> bool:
+        """Whether the file still has a name; its space is given back when it has not."""
+        return os.fstat(self._descriptor).st_nlink > 0
 
     def read(self, size: int, offset: int) -> bytes:
         """Return `size` bytes from `offset`, fewer only at the end of the file."""

@@ -3,12 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retfm_dist.config.data import DataConfig
 from retfm_dist.data.shard_files import LocalFiles, ShardFiles
 from retfm_dist.errors import DataError
 from retfm_dist.shard.manifest import MANIFEST_NAME
@@ -25,11 +24,15 @@ class ShardSet:
         directory: Where its small files are: manifest, composition, table.
         index: Where its samples lie.
         files: Its tars.
+        obtain: Makes another file of the set be in the directory, if the set has it.
+        is_remote: Whether tars are fetched before they are read.
     """
 
     directory: Path
     index: SetIndex
     files: ShardFiles
+    obtain: Callable[[str], None] = lambda name: None
+    is_remote: bool = False
 
     def is_there(self) -> bool:
         """Whether the set still stands where it was opened; what is open can be read without it."""
@@ -41,6 +44,7 @@ class ShardSet:
         Raises:
             DataError: They are damaged.
         """
+        self.obtain(COMPOSITION_NAME)
         path = self.directory / COMPOSITION_NAME
         try:
             return json.loads(path.read_text(encoding="utf-8"))
@@ -65,17 +69,6 @@ def fingerprint_of(sets: Sequence[ShardSet]) -> str:
     if len(fingerprints) == 1:
         return fingerprints[0]
     return hashlib.sha256("+".join(fingerprints).encode("ascii")).hexdigest()
-
-
-def open_shard_sets(config: DataConfig) -> list[ShardSet]:
-    """Open the sets of a run.
-
-    Raises:
-        ShardError: A set is incomplete or damaged.
-        DataError: Tars are missing.
-    """
-    ratio = config.max_bad_ratio
-    return [open_shard_set(Path(source), max_missing_ratio=ratio) for source in config.sources]
 
 
 def open_shard_set(

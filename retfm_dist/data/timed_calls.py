@@ -20,6 +20,16 @@ class NotTriedError(TimeoutError):
     """A call that was not begun, because those before it ran out of time."""
 
 
+_this_thread = threading.local()
+
+
+def note_progress() -> None:
+    """Say from within a call that it goes on: its time begins anew. Elsewhere it does nothing."""
+    worker: _Worker | None = getattr(_this_thread, "worker", None)
+    if worker is not None and worker.current is not None:
+        worker.current = worker.current[0], time.monotonic()
+
+
 class _Job(Generic[Item, Answer]):
     """One call of `TimedCalls.map`."""
 
@@ -42,6 +52,7 @@ class _Worker:
         self._thread.start()
 
     def _run(self) -> None:
+        _this_thread.worker = self
         while not self.is_abandoned and (job := self.jobs.get()) is not None:
             while not self.is_abandoned and (i := job.next_item()) < len(job.items):
                 self.current = i, time.monotonic()

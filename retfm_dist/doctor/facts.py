@@ -12,7 +12,8 @@ import torch
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.data.loader import build_loader
-from retfm_dist.data.shard_set import fingerprint_of, open_shard_sets
+from retfm_dist.data.open_sets import open_shard_sets
+from retfm_dist.data.shard_set import fingerprint_of
 from retfm_dist.errors import RetfmError
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.environment import COMPUTE_LIBRARIES

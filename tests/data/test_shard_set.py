@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from retfm_dist.data.shard_set import fingerprint_of, open_shard_set, open_shard_sets
+from retfm_dist.data.open_sets import open_shard_sets
+from retfm_dist.data.shard_set import fingerprint_of, open_shard_set
 from retfm_dist.errors import DataError
 from retfm_dist.shard.set_index import write_set_index
 
