@@ -1,5 +1,6 @@
 """Antialiased resize of uint8 images on the CPU, several times as fast as PIL's or DALI's."""
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,9 +9,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-
-# Elements up to which torch does a simple operation in the calling thread.
-_TORCH_GRAIN = 32_768
 
 
 class BatchResizer:
@@ -27,7 +25,10 @@ class BatchResizer:
         self._image_size = image_size
         self._num_threads = num_threads
         self._pin_memory = pin_memory
-        self._pool = ThreadPoolExecutor(num_threads, thread_name_prefix="retfm-resize")
+        self._pool = ThreadPoolExecutor(
+            num_threads, thread_name_prefix="retfm-resize", initializer=_compute_alone
+        )
+        _start_all(self._pool, num_threads)
 
     def resize(self, crops: Sequence[NDArray[np.uint8]], flips: NDArray[np.bool_]) -> Tensor:
         """Make a batch.
@@ -77,14 +78,22 @@ def resize_bicubic(image: Tensor, image_size: int) -> Tensor:
 
 
 def _write(image: Tensor, slot: NDArray[np.uint8], *, is_flipped: bool) -> None:
-    """Copy an image [1, 3, S, S] to its slot [S, S, 3] of the batch, flipped or not.
+    """Copy an image [1, 3, S, S] to its slot [S, S, 3] of the batch, flipped or not."""
+    pixels = image[0].permute(1, 2, 0)
+    np.copyto(slot, (pixels.flip(1) if is_flipped else pixels).numpy())
 
-    By numpy and in pieces of a few rows: torch would call a team of threads to each larger copy
-    or flip, and several teams at once on the same cores wait for each other.
-    """
-    size = slot.shape[0]
-    num_rows = max(_TORCH_GRAIN // slot[0].size, 1) if is_flipped else size
-    for first in range(0, size, num_rows):
-        rows = slice(first, first + num_rows)
-        piece = image[:, :, rows].flip(3) if is_flipped else image
-        np.copyto(slot[rows], piece[0].permute(1, 2, 0).numpy())
+
+def _compute_alone() -> None:
+    """Let torch use this thread alone: teams of threads on the same cores wait for each other."""
+    torch.set_num_threads(1)
+    torch.get_num_threads()  # what has been asked for once is not looked up again later
+
+
+def _start_all(pool: ThreadPoolExecutor, num_threads: int) -> None:
+    """Start all threads of a pool now, and leave torch in the other threads as it was."""
+    num_before = torch.get_num_threads()
+    together = threading.Barrier(num_threads)
+    for _ in pool.map(lambda _: together.wait(), range(num_threads)):
+        pass
+    # The number is each thread's own, but torch gives the last one that was set to new threads.
+    torch.set_num_threads(num_before)

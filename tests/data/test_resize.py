@@ -65,3 +65,16 @@ def test_what_a_thread_raises_reaches_the_caller():
     with pytest.raises(RuntimeError):
         resizer.resize([np.zeros((0, 5, 3), dtype=np.uint8)], np.array([False]))
     resizer.close()
+
+
+def test_a_pool_computes_alone_and_leaves_torch_elsewhere_as_it_was():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        resizer = BatchResizer(32, num_threads=2, pin_memory=False)
+        assert torch.get_num_threads() == 3
+        inside = [resizer._pool.submit(torch.get_num_threads).result() for _ in range(4)]
+        assert inside == [1] * 4
+        resizer.close()
+    finally:
+        torch.set_num_threads(before)
