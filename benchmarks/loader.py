@@ -1,13 +1,13 @@
-"""Images per second and core: our loader, the usual PyTorch one, and raw JPEG decoding.
+"""Images per second and core: our loader, four others, and raw JPEG decoding.
 
-    python -m benchmarks.loader [--sizes 256 512] [--json FILE]
+    python -m benchmarks.loader [--sizes 256 512 1024] [--json FILE]
 
-All three work on the same JPEGs of a synthetic cohort, in the page cache. "Per core" divides by the
+All work on the same JPEGs of a synthetic cohort, in the page cache. "Per core" divides by the
 processor time of the whole process, threads included, so that other work on the machine does not
-count. Runs are interleaved and the median of the repeats is reported. The peer is what MAE and
-RETFound do: ImageFolder, PIL, RandomResizedCrop, flip, ToTensor, Normalize in a DataLoader;
-it ends with float tensors, ours with uint8, because ours normalizes on the training device. The
-limit is libjpeg-turbo decoding of the whole image and nothing else.
+count. Runs are interleaved and the median of the repeats is reported, with a ratio to each peer.
+The peers end with float tensors, ours with uint8, because ours normalizes on the training device.
+The limit is libjpeg-turbo's decoding of whole images and nothing else. MosaicML Streaming takes
+part where it can be imported (pip install --target DIR --no-deps mosaicml-streaming).
 """
 
 import argparse
@@ -17,13 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import simplejpeg
 import torch
-from torch.utils.data import DataLoader
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
-from torchvision.io import decode_jpeg
 from webdataset import WebDataset
 
+from benchmarks import loader_peers as peers
 from benchmarks.rows import Row, machine_name, report
 from retfm_dist.cohort.table import read_archive_table
 from retfm_dist.config import load_config
@@ -35,7 +33,10 @@ from retfm_dist.synth import write_cohort
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo_cpu.yaml"
 BATCH_SIZE = 32
-REPEATS = 5
+OURS, LIMIT = "ours", "raw decode"
+UNIT = "images/s/core"
+
+Ways = dict[str, Callable[[], Iterator[int]]]
 
 
 def main() -> None:
@@ -43,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--patients-per-site", type=int, default=48)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -56,34 +58,59 @@ def main() -> None:
             seed=0,
         )
         for size in arguments.sizes:
-            rows += measure_size(size, table, cohort, Path(scratch))
+            ways = prepare_ways(size, table, cohort, Path(scratch))
+            rows += measure_size(size, ways, repeats=arguments.repeats)
     report("Loading, 224 px crops, one core", rows, arguments.json)
+    if not peers.has_streaming():
+        print("MosaicML Streaming is not installed and was left out; see --help of this module.")
 
 
-def measure_size(size: int, table: Path, images: Path, scratch: Path) -> list[Row]:
-    """Measure the three ways on JPEGs of one size, interleaved."""
-    shards = scratch / f"shards{size}"
-    options = BuildOptions(images_dir=images, salt=b"benchmark", size=size)
-    build_shards(read_archive_table(table), options, shards)
-    jpegs = extract_jpegs(shards, scratch / f"folder{size}" / "all")
-    ways: dict[str, Callable[[], Iterator[int]]] = {
-        "ours": lambda: load_ours(shards, num_images=len(jpegs)),
-        "DataLoader + ImageFolder + PIL": lambda: load_with_pil(scratch / f"folder{size}"),
-        "raw decode": lambda: decode_only(jpegs),
+def prepare_ways(size: int, table: Path, images: Path, scratch: Path) -> Ways:
+    """Pack JPEGs of one size for everybody, and return how each loads them."""
+    shards = pack(size, table, images, scratch)
+    folder = scratch / f"folder{size}"
+    jpegs = extract_jpegs(shards, folder / "all")
+    ways: Ways = {
+        OURS: lambda: load_ours(shards, num_images=len(jpegs)),
+        peers.PIL_NAME: lambda: peers.load_with_pil(folder, BATCH_SIZE),
+        "webdataset library": lambda: peers.load_with_webdataset(shards, BATCH_SIZE),
+        "torchvision decoder": lambda: peers.load_with_torchvision(jpegs, BATCH_SIZE),
     }
+    if peers.has_streaming():
+        local = scratch / f"streaming{size}"
+        peers.write_streaming(jpegs, local)
+        ways["MosaicML Streaming"] = lambda: peers.load_with_streaming(local, BATCH_SIZE)
+    ways[LIMIT] = lambda: decode_only(jpegs)
+    return ways
+
+
+def pack(size: int, table: Path, images: Path, scratch: Path, *, shard_mb: float = 256) -> Path:
+    """Pack the cohort at one size."""
+    shards = scratch / f"shards{size}"
+    options = BuildOptions(images_dir=images, salt=b"benchmark", size=size, shard_mb=shard_mb)
+    build_shards(read_archive_table(table), options, shards)
+    return shards
+
+
+def measure_size(size: int, ways: Ways, *, repeats: int) -> list[Row]:
+    """Measure all ways, interleaved; one row for our ratio to each peer, and one per peer."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         for name, way in ways.items():
             rates[name].append(images_per_core_second(way()))
-    ours, peer, limit = (statistics.median(values) for values in rates.values())
-    spread = f"{min(rates['ours']):.0f}-{max(rates['ours']):.0f}"
-    unit, peer_name, machine = "images/s/core", "DataLoader + ImageFolder + PIL", machine_name()
-    return [
-        Row(
-            f"loader {size} px (range {spread})", ours, unit, peer_name, ours / peer, limit, machine
-        ),
-        Row(f"{peer_name} {size} px", peer, unit, "", 1.0, limit, machine),
-    ]
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    ours, limit, machine = medians[OURS], medians[LIMIT], machine_name()
+    rows = []
+    for name, value in medians.items():
+        if name in (OURS, LIMIT):
+            continue
+        # Pairs of the same round: what slows the machine down slows both.
+        ratio = statistics.median(
+            mine / theirs for mine, theirs in zip(rates[OURS], rates[name], strict=True)
+        )
+        rows.append(Row(f"loader {size} px", ours, UNIT, name, ratio, limit, machine))
+        rows.append(Row(f"{name} {size} px", value, UNIT, "", 1.0, limit, machine))
+    return rows
 
 
 def images_per_core_second(batches: Iterator[int]) -> float:
@@ -124,25 +151,10 @@ def load_ours(shards: Path, *, num_images: int) -> Iterator[int]:
         loader.close()
 
 
-def load_with_pil(folder: Path) -> Iterator[int]:
-    """Yield the batch sizes of the usual PyTorch loader over one epoch, in this process."""
-    steps = [
-        transforms.RandomResizedCrop(
-            224, scale=(0.2, 1.0), interpolation=transforms.InterpolationMode.BICUBIC
-        ),
-        transforms.RandomHorizontalFlip(),
-        transforms.ToTensor(),
-        transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    ]
-    images = ImageFolder(str(folder), transforms.Compose(steps))
-    for batch, _ in DataLoader(images, batch_size=BATCH_SIZE, shuffle=True, drop_last=True):
-        yield len(batch)
-
-
 def decode_only(jpegs: list[Path]) -> Iterator[int]:
     """Yield 1 for every JPEG read and decoded."""
     for path in jpegs:
-        decode_jpeg(torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8))
+        simplejpeg.decode_jpeg(path.read_bytes(), fastdct=False, fastupsample=False)
         yield 1
 
 

@@ -41,6 +41,11 @@ def machine_name() -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
+def readable(value: float) -> str:
+    """Return a figure with three digits or all before the point."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
 def report(title: str, rows: Sequence[Row], json_path: Path | None) -> None:
     """Print the rows as a table and, if asked, write them as a JSON list."""
     table = Table(title=title)
@@ -51,12 +56,12 @@ def report(title: str, rows: Sequence[Row], json_path: Path | None) -> None:
     for row in rows:
         table.add_row(
             row.name,
-            f"{row.value:.0f}",
+            readable(row.value),
             row.unit,
             row.peer,
             f"{row.ratio:.2f}",
-            f"{row.limit:.0f}",
-            f"{row.value / row.limit:.0%}",
+            readable(row.limit),
+            f"{row.value / row.limit:.0%}" if row.limit else "",
         )
     Console(width=120).print(table)
     if json_path is not None:

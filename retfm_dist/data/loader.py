@@ -8,6 +8,8 @@ Which images a step holds, and how each is cropped and flipped, depends on the s
 the images alone. Threads decide only when a micro-batch is ready.
 """
 
+import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -40,6 +42,7 @@ from retfm_dist.shard.write import TABLE_NAME
 
 # Encoded micro-batches read ahead of the decoder: one in hand, one on the way.
 _READ_AHEAD = 2
+_SWITCH_INTERVAL_S = 2e-4
 # Steps whose tars are fetched from an object store ahead of time.
 _LOOK_AHEAD = 32
 
@@ -102,6 +105,7 @@ class Loader:
         self._prefetch_batches = prefetch_batches
         self._timings = timings
         self._running: list[Prefetcher[Any]] = []
+        self._handed_out: deque[Batch] = deque()
         self._is_closed = False
 
     @property
@@ -182,10 +186,16 @@ class Loader:
         )
         # The reader first: its end lets a decoder that waits for it go on to its own.
         self._running = [encoded, decoded]
+        # Wherever training lets go of the interpreter, a thread of the loader could keep it for
+        # 5 ms: as long as some whole steps on a GPU.
+        usual_s = sys.getswitchinterval()
+        sys.setswitchinterval(min(usual_s, _SWITCH_INTERVAL_S))
         try:
             while (batch := self._next_batch(decoded)) is not None:
+                self._handed_out.append(batch)
                 yield batch
         finally:
+            sys.setswitchinterval(usual_s)
             self._stop()
 
     def timings(self) -> dict[str, float]:
@@ -209,6 +219,7 @@ class Loader:
         for prefetcher in self._running:
             prefetcher.close()
         self._running = []
+        self._handed_out.clear()
 
     def _next_batch(self, decoded: "Prefetcher[Batch]") -> Batch | None:
         """Wait for the next micro-batch."""
@@ -238,8 +249,14 @@ class Loader:
         decoding = self._decoder.decode(encoded, self._maker.replace)
         with self._transfer.stream(), closing(decoding) as decoded:
             for batch, pixels in decoded:
-                uids = torch.from_numpy(batch.uids.view(np.int64))
-                keys = torch.from_numpy(batch.keys.view(np.int64))
+                # Dropped here, because to let go of a large tensor means to wait for the
+                # interpreter, which the training thread has better things to do with.
+                while len(self._handed_out) > 1:
+                    self._handed_out.popleft()
+                # Copies: to drop a tensor that numpy owns, the training thread would have to wait
+                # for the interpreter.
+                uids = torch.tensor(batch.uids.view(np.int64))
+                keys = torch.tensor(batch.keys.view(np.int64))
                 images, uids, keys = self._transfer.send(pixels, uids, keys)
                 place = (batch.step, batch.micro_step, batch.epoch)
                 yield Batch(images, uids, keys, batch.replaced, *place)

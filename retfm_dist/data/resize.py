@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from retfm_dist.data.buffers import Buffers
+
 
 class BatchResizer:
     """Resizes and flips the crops of a batch in a pool of threads.
@@ -25,6 +27,7 @@ class BatchResizer:
         self._image_size = image_size
         self._num_threads = num_threads
         self._pin_memory = pin_memory
+        self._buffers = Buffers()
         self._pool = ThreadPoolExecutor(
             num_threads, thread_name_prefix="retfm-resize", initializer=_compute_alone
         )
@@ -41,7 +44,11 @@ class BatchResizer:
             uint8 [B, 3, S, S], channels last in memory.
         """
         shape = (len(crops), self._image_size, self._image_size, 3)
-        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin_memory)
+        # Pinned memory is used again by torch itself.
+        if self._pin_memory:
+            images = torch.empty(shape, dtype=torch.uint8, pin_memory=True)
+        else:
+            images = self._buffers.take(shape)
         slots = images.numpy()
 
         def resize_share(first: int) -> None:

@@ -1,4 +1,5 @@
 import json
+import sys
 import threading
 from collections import defaultdict
 
@@ -505,3 +506,12 @@ def test_a_set_that_is_deleted_while_it_is_read_is_noticed(open_loader, shard_di
         assert not loader.is_there()
     finally:
         manifest.rename(shard_dir / "manifest.json")
+
+
+def test_threads_share_the_interpreter_fairly_while_batches_are_made(open_loader):
+    usual_s = sys.getswitchinterval()
+    batches = open_loader().batches(0, 2)
+    next(batches)
+    assert sys.getswitchinterval() < 1e-3
+    batches.close()
+    assert sys.getswitchinterval() == usual_s

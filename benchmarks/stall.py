@@ -1,0 +1,168 @@
+"""How long a consumer of fixed rate waits for images, over epoch boundaries too.
+
+    python -m benchmarks.stall [--json FILE]
+
+The consumer takes 80 % of what the loader can deliver when it is asked for all it has, and spends
+its steps asleep, as a host does whose GPU computes. The stall is what it loses against a run on one
+batch that lies ready: 1 - t(resident batch) / t(loader). Measured on a directory, and on an S3
+API on loopback with a cold cache, in lanes. The limit is 0, the aim below 1 %.
+
+Source: Mohan et al. 2021, "Analyzing and mitigating data stalls in DNN training", VLDB, section 3.
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import torch
+
+from benchmarks.loader import BATCH_SIZE, CONFIG, pack
+from benchmarks.rows import Row, machine_name, report
+from retfm_dist.config import load_config
+from retfm_dist.data.loader import Loader, build_loader
+from retfm_dist.ranks.world import Ranks
+from retfm_dist.synth import write_cohort
+
+SIZE = 256
+SHARE_OF_CAPACITY = 0.8
+STORE = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+def main() -> None:
+    """Measure a directory and an object store."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--patients-per-site", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        table = write_cohort(
+            folder / "cohort",
+            num_patients_per_site=arguments.patients_per_site,
+            size_px=SIZE,
+            seed=0,
+        )
+        shards = pack(SIZE, table, folder / "cohort", folder, shard_mb=1)
+        with open_loader(shards) as loader:
+            capacity = measure_capacity(loader)
+            rows += measure_stall("directory", loader, capacity, arguments.steps)
+        with ObjectStore(shards) as address:
+            lanes = ("data.lanes=8", "data.window=64", f"data.cache_dir={folder / 'cache'}")
+            with open_loader(address, *lanes) as loader:
+                rows += measure_stall("S3, cold cache", loader, capacity, arguments.steps)
+    report("Waiting for images", rows, arguments.json)
+
+
+class open_loader:  # noqa: N801 - used as a function
+    """The loader of one rank on the CPU; closed at the end of the block."""
+
+    def __init__(self, shards: Path | str, *overrides: str) -> None:
+        """Open it."""
+        config = load_config(
+            CONFIG,
+            [
+                f"data.shards={shards}",
+                "data.decode_threads=2",
+                "model.img_size=224",
+                f"schedule.global_batch_size={BATCH_SIZE}",
+                f"schedule.micro_batch_size={BATCH_SIZE}",
+                *overrides,
+            ],
+        )
+        self._loader = build_loader(config, ranks=Ranks(), device=torch.device("cpu"))
+
+    def __enter__(self) -> Loader:
+        """Return the loader."""
+        return self._loader
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self._loader.close()
+
+
+def measure_capacity(loader: Loader) -> float:
+    """Return images per second that the loader delivers when nothing else is done."""
+    batches = loader.batches(0, 150)
+    next(batches)
+    begun_at, num_images = time.perf_counter(), 0
+    for batch in batches:
+        num_images += len(batch.images)
+    return num_images / (time.perf_counter() - begun_at)
+
+
+def measure_stall(name: str, loader: Loader, capacity: float, num_steps: int) -> list[Row]:
+    """Consume batches at a fixed rate, from the loader and from memory."""
+    step_s = BATCH_SIZE / (SHARE_OF_CAPACITY * capacity)
+    batches = loader.batches(0, num_steps + 1)
+    first = next(batches)  # what a start takes is no stall
+    waits: list[float] = []
+    real_s = consume((batch.images for batch in batches), step_s, waits)
+    resident_s = consume((first.images for _ in range(num_steps)), step_s, [])
+    stall = 100 * (1 - resident_s / real_s)
+    machine = machine_name()
+    worst_ms, epochs = 1e3 * max(waits), num_steps / loader.steps_per_epoch
+    label = f"{name}, {epochs:.1f} epochs of {num_steps} steps at {BATCH_SIZE / step_s:.0f}/s"
+    return [
+        Row(f"stall: {label}", stall, "%", "", 1.0, 0.0, machine),
+        Row(f"asking for batches: {name}", 100 * sum(waits) / real_s, "%", "", 1.0, 0.0, machine),
+        Row(f"longest wait: {name}", worst_ms, "ms", "", 1.0, 1e3 * step_s, machine),
+    ]
+
+
+def consume(images: Iterator[torch.Tensor], step_s: float, waits: list[float]) -> float:
+    """Take every batch and sleep; return the seconds that it took, and add each wait."""
+    begun_at = time.perf_counter()
+    while True:
+        asked_at = time.perf_counter()
+        if next(images, None) is None:
+            return time.perf_counter() - begun_at
+        waits.append(time.perf_counter() - asked_at)
+        time.sleep(step_s)
+
+
+class ObjectStore:
+    """A shard set behind an S3 API on loopback, in a process of its own."""
+
+    def __init__(self, shards: Path) -> None:
+        """Keep the set's directory."""
+        self._shards = shards
+
+    def __enter__(self) -> str:
+        """Start the server, upload the set and return its address."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self._process = subprocess.Popen(
+            [Path(sys.executable).with_name("moto_server"), "-p", str(port)],
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        os.environ.update(STORE | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
+        while True:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            time.sleep(0.1)
+        client = boto3.client("s3")
+        client.create_bucket(Bucket="eyes")
+        for path in self._shards.iterdir():
+            client.upload_file(str(path), "eyes", f"set/{path.name}")
+        return "s3://eyes/set"
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the server."""
+        self._process.kill()
+        self._process.wait()
+
+
+if __name__ == "__main__":
+    main()
