@@ -49,7 +49,9 @@ lint: $(READY)
 	$(BIN)/codespell retfm_dist launch configs benchmarks tests docs shards .github *.md *.py *.cff Makefile
 
 bench: $(READY)
-	$(BIN)/python -m benchmarks.loader
+	$(BIN)/python -m benchmarks.loader --sizes 256 512 1024
+	$(BIN)/python -m benchmarks.stall
+	$(BIN)/python -m benchmarks.data_scale
 	$(BIN)/python -m benchmarks.checkpoint
 
 faults: $(READY)
