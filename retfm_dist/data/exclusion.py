@@ -34,7 +34,7 @@ def read_uids(path: Path) -> NDArray[np.uint64]:
                 "not the uid of an image",
                 where=f"{path}, line {number}",
                 got=repr(text[:40]),
-                expected="16 hex digits, as in samples.parquet and the logs of a run",
+                expected="16 hex digits, as in bad_samples.jsonl and the names of samples",
             )
         uids.add(int(text, 16))
     return np.array(sorted(uids), dtype=np.uint64)

@@ -119,7 +119,8 @@ def _open_file_system(address: str, timeout_s: float) -> tuple[Any, str]:
             "cannot read from this kind of store",
             where=address,
             got=error,
-            hint="install what its protocol needs: pip install 'retfm_dist[s3]' for s3://",
+            hint="install what its protocol needs: pip install 'retfm_dist[s3]' for s3://, gcsfs "
+            "for gs://, adlfs for abfs://",
         ) from error
     if hasattr(files, "retries"):
         files.retries = 1

@@ -22,6 +22,7 @@ from nvidia.dali.types import DALIDataType, DALIImageType, DALIInterpType
 from torch import Tensor
 
 from retfm_dist.data.decode import Decoder, EncodedBatch, reason_of
+from retfm_dist.data.regions import can_decode_regions
 from retfm_dist.data.resize import BatchResizer
 from retfm_dist.data.timings import Timings
 from retfm_dist.errors import DataError
@@ -30,6 +31,8 @@ from retfm_dist.errors import DataError
 # CUDA decoder differ in their pixels, so that an image would depend on its neighbors. 1 leaves
 # most CPU cores to the other ranks; images or GPUs that the engine cannot serve go to CUDA.
 HW_DECODER_LOAD = 1.0
+
+_MOST_REGION_DIFFERENCE = 2.0  # gray levels, on average
 
 # What every input of a graph holds, and its number of dimensions per sample.
 _INPUTS = {
@@ -113,22 +116,29 @@ class GpuBackend:
     def __init__(
         self, image_size: int, *, batch_size: int, num_threads: int, device: torch.device
     ) -> None:
-        """Keep the sizes."""
+        """Keep the sizes, and find out whether regions can be decoded."""
         self._image_size = image_size
         self._batch_size = batch_size
         self._num_threads = num_threads
-        self._device = device
+        # A CUDA device without a number is the current one.
+        number = device.index
+        self._device_id = torch.cuda.current_device() if number is None else number
+        # Without a GPU the pipeline itself says so, at once.
+        self._decodes_regions = not torch.cuda.is_available() or can_decode_regions(self._device_id)
 
     def build_pipeline(self) -> Pipeline:
         """Build the pipeline on the device."""
-        # A CUDA device without a number is the current one.
-        number = self._device.index
         return build_pipeline(
-            partial(gpu_graph, image_size=self._image_size, device="mixed"),
+            partial(
+                gpu_graph,
+                image_size=self._image_size,
+                device="mixed",
+                decodes_regions=self._decodes_regions,
+            ),
             inputs=self.inputs,
             batch_size=self._batch_size,
             num_threads=self._num_threads,
-            device_id=torch.cuda.current_device() if number is None else number,
+            device_id=self._device_id,
         )
 
     def build_probe(self) -> Pipeline:
@@ -174,6 +184,8 @@ def build_pipeline(
         device_id=device_id,
         seed=0,  # no operator draws random numbers
         exec_dynamic=True,  # outputs stay valid while referred to, whatever runs next
+        # Not more: Hopper's JPEG engine does not order what it writes after the caller's stream
+        # (pytorch/vision#9606), and only a batch that has been waited for is safe to read.
         prefetch_queue_depth=1,
         set_affinity=False,
     )
@@ -217,7 +229,14 @@ def cpu_graph(*, jpegs: Any, starts: Any, shapes: Any) -> Any:
 
 
 def gpu_graph(
-    *, jpegs: Any, starts: Any, shapes: Any, flips: Any, image_size: int, device: str
+    *,
+    jpegs: Any,
+    starts: Any,
+    shapes: Any,
+    flips: Any,
+    image_size: int,
+    device: str,
+    decodes_regions: bool = True,
 ) -> Any:
     """Decode the box of each sample, resize and flip it: uint8 [image_size, image_size, 3].
 
@@ -228,28 +247,32 @@ def gpu_graph(
         flips: 1 to flip left to right, 0 not to.
         image_size: Side of the output, px.
         device: "mixed"; "cpu" runs the same operators without a GPU, for tests.
+        decodes_regions: Whether only the box is decoded, or all of the image and then cut.
     """
-    crops = fn.decoders.image_slice(
-        jpegs,
-        device=device,
-        start=starts,
-        shape=shapes,
-        axis_names="HW",
-        output_type=DALIImageType.RGB,
-        dtype=DALIDataType.UINT8,
-        adjust_orientation=False,
-        use_fast_idct=False,
-        jpeg_fancy_upsampling=True,  # as the CPU decoder and PIL do
-        hw_decoder_load=HW_DECODER_LOAD,
-        hybrid_huffman_threshold=1_000_000,
-        affine=False,  # ranks on a host would tie their threads to the same cores
-        device_memory_padding=16 << 20,
-        host_memory_padding=8 << 20,
-        device_memory_padding_jpeg2k=0,
-        host_memory_padding_jpeg2k=0,
-        preallocate_width_hint=0,
-        preallocate_height_hint=0,
-    )
+    options = {
+        "device": device,
+        "output_type": DALIImageType.RGB,
+        "dtype": DALIDataType.UINT8,
+        "adjust_orientation": False,
+        "use_fast_idct": False,
+        "jpeg_fancy_upsampling": True,  # as the CPU decoder and PIL do
+        "hw_decoder_load": HW_DECODER_LOAD,
+        "hybrid_huffman_threshold": 1_000_000,
+        "affine": False,  # ranks on a host would tie their threads to the same cores
+        "device_memory_padding": 16 << 20,
+        "host_memory_padding": 8 << 20,
+        "device_memory_padding_jpeg2k": 0,
+        "host_memory_padding_jpeg2k": 0,
+        "preallocate_width_hint": 0,
+        "preallocate_height_hint": 0,
+    }
+    if decodes_regions:
+        crops = fn.decoders.image_slice(
+            jpegs, start=starts, shape=shapes, axis_names="HW", **options
+        )
+    else:
+        whole = fn.decoders.image(jpegs, **options)
+        crops = fn.slice(whole, start=starts, shape=shapes, axis_names="HW")
     resized: Any = fn.resize(
         crops,
         size=[image_size, image_size],
@@ -258,3 +281,37 @@ def gpu_graph(
         dtype=DALIDataType.UINT8,
     )
     return fn.flip(resized, horizontal=flips, vertical=0)
+
+
+def try_regions(jpeg: bytes, *, device_id: int | None) -> bool:
+    """Decode regions of a JPEG as the GPU back end does; return whether they are the image's.
+
+    It may end the process: some versions of the decoding library crash.
+
+    Args:
+        jpeg: An image of at least 64 x 64 px.
+        device_id: The GPU; None runs the same operators on the CPU, for tests.
+    """
+    boxes = np.array([[0, 0, 64, 64], [3, 5, 40, 51], [17, 8, 33, 29], [1, 30, 63, 17]], np.int32)
+    found = []
+    for decodes_regions in (True, False):
+        pipeline = build_pipeline(
+            partial(
+                gpu_graph,
+                image_size=32,
+                device="cpu" if device_id is None else "mixed",
+                decodes_regions=decodes_regions,
+            ),
+            inputs=GpuBackend.inputs,
+            batch_size=len(boxes),
+            num_threads=1,
+            device_id=device_id,
+        )
+        pipeline.feed_input("jpegs", [np.frombuffer(jpeg, np.uint8)] * len(boxes))
+        pipeline.feed_input("starts", boxes[:, :2].copy())
+        pipeline.feed_input("shapes", boxes[:, 2:].copy())
+        pipeline.feed_input("flips", np.zeros(len(boxes), np.int32))
+        (output,) = pipeline.run()
+        found.append(np.asarray(output.as_cpu().as_tensor()).astype(int))
+    # Chroma at the border of a region may be interpolated otherwise than within the image.
+    return bool(np.abs(found[0] - found[1]).mean() < _MOST_REGION_DIFFERENCE)

@@ -154,11 +154,14 @@ def test_a_box_outside_its_image_is_named(jpegs):
         decode(batch)
 
 
-def test_the_operators_of_the_gpu_graph_crop_resize_and_flip_as_pil_does(jpegs):
+@pytest.mark.parametrize("decodes_regions", [True, False])
+def test_the_operators_of_the_gpu_graph_crop_resize_and_flip_as_pil_does(jpegs, decodes_regions):
     """The GPU back end's own graph on the CPU; its resize clamps at the border, PIL renormalizes."""
     batch = batch_of(jpegs)
     pipeline = build_pipeline(
-        lambda **inputs: gpu_graph(**inputs, image_size=IMAGE_SIZE, device="cpu"),
+        lambda **inputs: gpu_graph(
+            **inputs, image_size=IMAGE_SIZE, device="cpu", decodes_regions=decodes_regions
+        ),
         inputs=("jpegs", "starts", "shapes", "flips"),
         batch_size=64,
         num_threads=1,
