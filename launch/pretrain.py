@@ -51,12 +51,12 @@ def pretrain(arguments: argparse.Namespace, stop: StopRequest) -> bool:
 
 def pretrain_or_stop(arguments: argparse.Namespace, stop: StopRequest) -> None:
     """Train, and keep torchrun from restarting what has been stopped or would fail again."""
-    from retfm_dist.errors import ConfigError, RepeatedFailureError
+    from retfm_dist.errors import ConfigError, RepeatedFailureError, TooManyBadSamplesError
     from retfm_dist.ranks.restarts import stop_restarts
 
     try:
         is_finished = pretrain(arguments, stop)
-    except (ConfigError, RepeatedFailureError):
+    except (ConfigError, RepeatedFailureError, TooManyBadSamplesError):
         atexit.register(stop_restarts)  # after the message
         raise
     if not is_finished:

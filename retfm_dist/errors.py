@@ -77,6 +77,10 @@ class DataError(RetfmError):
     """A data path that cannot give the batches asked for."""
 
 
+class TooManyBadSamplesError(DataError):
+    """More images than may be cannot be used."""
+
+
 class CheckpointError(RetfmError):
     """A checkpoint or run directory that cannot be used."""
 

@@ -38,9 +38,10 @@ class DataConfig(Section):
     max_bad_ratio: Fraction = 0.001
     """Share of an epoch's images that may be unreadable or damaged and are replaced, and at least
     one; when there are more, all ranks save and stop. 0 stops at the first."""
-    read_timeout_s: Annotated[float, Field(gt=0)] = 30.0
-    """Longest that storage may take to answer, retries included; a tar that does not answer is
-    replaced as a damaged one is, and a run ends when none answers."""
+    read_timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """Longest that storage may take to answer, retries included; the images of a tar that does not
+    answer are replaced, and a run ends when no tar answers. null is 30 s, or half of
+    run.stall_timeout_s where that is less."""
     cache_dir: ConfigPath | None = None
     """Where tars of an object store are kept, shared by the ranks of a host; null is
     retfm_dist/shards in $XDG_CACHE_HOME or ~/.cache."""

@@ -4,6 +4,7 @@ All sections are frozen and refuse unknown keys. Nothing that defines the experi
 learning rate, batch, length, seed) has a default: a YAML file states its run in full.
 """
 
+import math
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -25,6 +26,9 @@ from retfm_dist.errors import ConfigError
 def _dir_may_be_left_out(schema: dict[str, Any]) -> None:
     """Tell editors what `load_config` allows: a config file's name gives the run directory."""
     schema["required"].remove("dir")
+
+
+_READ_TIMEOUT_S = 30.0
 
 
 class RunConfig(Section):
@@ -288,12 +292,19 @@ class PretrainConfig(Section):
     @model_validator(mode="after")
     def _storage_answers_before_a_stall(self) -> Self:
         stall_s = self.run.stall_timeout_s
-        if stall_s is not None and self.data.read_timeout_s >= stall_s:
+        if stall_s is not None and self.read_timeout_s >= stall_s:
             raise ValueError(
-                f"data.read_timeout_s {self.data.read_timeout_s:g} must be shorter than "
+                f"data.read_timeout_s {self.read_timeout_s:g} must be shorter than "
                 f"run.stall_timeout_s {stall_s:g}, which would end the run first"
             )
         return self
+
+    @property
+    def read_timeout_s(self) -> float:
+        """Longest that storage may take to answer."""
+        if self.data.read_timeout_s is not None:
+            return self.data.read_timeout_s
+        return min(_READ_TIMEOUT_S, (self.run.stall_timeout_s or math.inf) / 2)
 
     @property
     def lr(self) -> float:

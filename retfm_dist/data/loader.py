@@ -280,7 +280,7 @@ def build_loader(config: PretrainConfig, *, ranks: Ranks, device: torch.device) 
 
     data, schedule = config.data, config.schedule
     backend = resolve_backend(data.backend, device)
-    sets = open_shard_sets(data)
+    sets = open_shard_sets(config)
     sampling = Sampling(
         order=SampleOrder(
             [shard_set.index.starts for shard_set in sets],
@@ -305,7 +305,7 @@ def build_loader(config: PretrainConfig, *, ranks: Ranks, device: torch.device) 
         device=device,
         timings=timings,
     )
-    reader = ShardReader(sets, timeout_s=data.read_timeout_s, name=f"rank {ranks.rank}")
+    reader = ShardReader(sets, timeout_s=config.read_timeout_s, name=f"rank {ranks.rank}")
     return Loader(
         sets=sets,
         maker=BatchMaker(reader, sampling, excluded=excluded),

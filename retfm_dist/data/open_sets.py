@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
-from retfm_dist.config.data import DataConfig
+from retfm_dist.config.schema import PretrainConfig
 from retfm_dist.data.remote_set import open_remote_set
 from retfm_dist.data.shard_set import ShardSet, open_shard_set
 
 
-def open_shard_sets(config: DataConfig) -> list[ShardSet]:
+def open_shard_sets(config: PretrainConfig) -> list[ShardSet]:
     """Open the sets of a run.
 
     Raises:
         ShardError: A set is incomplete or damaged.
         DataError: Tars are missing.
     """
-    return [_open(source, config) for source in config.sources]
+    return [_open(source, config) for source in config.data.sources]
 
 
-def _open(source: str, config: DataConfig) -> ShardSet:
+def _open(source: str, config: PretrainConfig) -> ShardSet:
     if "://" in source:
-        return open_remote_set(source, config)
-    return open_shard_set(Path(source), max_missing_ratio=config.max_bad_ratio)
+        return open_remote_set(source, config.data, timeout_s=config.read_timeout_s)
+    return open_shard_set(Path(source), max_missing_ratio=config.data.max_bad_ratio)

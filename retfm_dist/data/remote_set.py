@@ -15,7 +15,7 @@ from retfm_dist.shard.manifest import MANIFEST_NAME
 from retfm_dist.shard.set_index import SET_INDEX_NAME, SetIndex, read_set_index
 
 
-def open_remote_set(address: str, config: DataConfig) -> ShardSet:
+def open_remote_set(address: str, config: DataConfig, *, timeout_s: float) -> ShardSet:
     """Open a set in an object store; its manifest and its index are fetched.
 
     Raises:
@@ -24,7 +24,7 @@ def open_remote_set(address: str, config: DataConfig) -> ShardSet:
         ShardError: Manifest or index are damaged.
     """
     cache = ShardCache(cache_dir(config.cache_dir), int(config.cache_gb * 1e9))
-    store = ObjectStore(address, timeout_s=config.read_timeout_s)
+    store = ObjectStore(address, timeout_s=timeout_s)
     try:
         name = hashlib.sha256(f"{address} {store.identity(MANIFEST_NAME)}".encode()).hexdigest()
         directory = cache.root / name[:24]

@@ -69,7 +69,10 @@ def collect_facts(config: PretrainConfig, *, decode_s: float) -> HostFacts:
     """
     fingerprint, data_error, images_per_s = None, None, None
     try:
-        fingerprint = fingerprint_of(open_shard_sets(config.data))
+        sets = open_shard_sets(config)
+        fingerprint = fingerprint_of(sets)
+        for shard_set in sets:
+            shard_set.close()
         images_per_s = measure_decoding(config, seconds=decode_s) if decode_s else None
     except (RetfmError, OSError) as error:
         data_error = str(error)

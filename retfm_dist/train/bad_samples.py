@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from retfm_dist.errors import DataError
+from retfm_dist.errors import TooManyBadSamplesError
 from retfm_dist.ranks.agreement import from_each, from_main
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.interfaces import Replacement
@@ -41,8 +41,10 @@ class BadSamples:
         self._path = path
         self._most = most
         self._ranks = ranks
+        # Whoever starts again after the limit was passed has been told, and counts anew.
+        is_counting = begun is not None and begun["count"] <= most
         self._epoch: int = begun["epoch"] if begun else 0
-        self._count: int = begun["count"] if begun else 0
+        self._count: int = begun["count"] if begun and is_counting else 0
         self._of_shards: Counter[str] = Counter()
         self._fresh: list[Replacement] = []
         self._told: set[tuple[str, int]] = set()
@@ -90,10 +92,10 @@ class BadSamples:
         """Whether there are more than may be, the same on all ranks."""
         return self._count > self._most
 
-    def refusal(self) -> DataError:
+    def refusal(self) -> TooManyBadSamplesError:
         """Return the error that ends the run."""
         shards = [f"{shard}: {count}" for shard, count in self._of_shards.most_common(_MOST_SHOWN)]
-        return DataError(
+        return TooManyBadSamplesError(
             f"too many images cannot be used: {self._count} in epoch {self._epoch}",
             where=self._path,
             got=", ".join(shards),

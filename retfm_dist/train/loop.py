@@ -64,7 +64,7 @@ def train(
 
     Raises:
         CheckpointError: A checkpoint cannot be written.
-        DataError: More samples than may be cannot be used; the step is saved.
+        TooManyBadSamplesError: More samples than may be cannot be used; the step is saved.
         SystemFailureError: A log cannot be written.
     """
     total = run.plan.total_steps

@@ -55,3 +55,6 @@ def test_storage_may_not_take_longer_to_answer_than_a_stall_takes():
     with pytest.raises(ConfigError, match=r"data.read_timeout_s 60 must be shorter than run.stall"):
         load("data.read_timeout_s=60")
     load("data.read_timeout_s=600", "run.stall_timeout_s=null")
+    assert load("run.stall_timeout_s=6").read_timeout_s == 3
+    assert load("run.stall_timeout_s=600").read_timeout_s == 30
+    assert load("run.stall_timeout_s=null").read_timeout_s == 30

@@ -140,7 +140,7 @@ def test_a_set_that_has_changed_in_the_store_is_fetched_anew(
         made = pack_shards(tmp_path / name, [jpegs[:count]])
         write_set_index(made)
         address = server.upload(made, "set")
-        shard_set = open_remote_set(address, config)
+        shard_set = open_remote_set(address, config, timeout_s=5)
         assert shard_set.index.num_samples == count
         directories.append(shard_set.directory)
         shard_set.close()
@@ -148,16 +148,16 @@ def test_a_set_that_has_changed_in_the_store_is_fetched_anew(
 
 
 def test_what_cannot_be_opened_is_one_error(server, make_config, tmp_path, many_tars):
-    config = make_config(f"data.cache_dir={tmp_path / 'cache'}", "data.read_timeout_s=1").data
+    config = make_config(f"data.cache_dir={tmp_path / 'cache'}").data
     server.upload(many_tars, "set")
     with pytest.raises(DataError, match=r"s3://eyes/nowhere: cannot open the shard set"):
-        open_remote_set("s3://eyes/nowhere", config)
+        open_remote_set("s3://eyes/nowhere", config, timeout_s=1)
     server.remove("set/set.index")
     with pytest.raises(DataError, match=r"s3://eyes/set: the shard set has no set.index; .* index"):
-        open_remote_set("s3://eyes/set", config)
+        open_remote_set("s3://eyes/set", config, timeout_s=1)
     server.stop()
     with pytest.raises(DataError, match=r"cannot open the shard set; got no answer within 1 s"):
-        open_remote_set("s3://eyes/set", config)
+        open_remote_set("s3://eyes/set", config, timeout_s=1)
 
 
 def test_the_cache_is_in_the_users_cache_directory(monkeypatch, tmp_path):

@@ -27,7 +27,7 @@ def test_the_sets_of_a_config_are_opened_in_order(
 ):
     other = pack_shards(tmp_path / "other", [jpegs[:4]], composition={"num_images": 4})
     mix = f"data.shards=[{{path: {other}, weight: 1}}, {{path: {shard_dir}, weight: 2}}]"
-    sets = open_shard_sets(make_config(mix).data)
+    sets = open_shard_sets(make_config(mix))
     assert [shard_set.index.num_samples for shard_set in sets] == [4, 37]
     assert [shard_set.read_composition() for shard_set in sets] == [{"num_images": 4}, None]
     assert (

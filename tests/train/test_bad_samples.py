@@ -79,9 +79,9 @@ def test_a_run_goes_on_with_few_and_saves_and_stops_with_too_many(tmp_path, devi
         run_fit(config, loader=loader)
     state = read_state(find_checkpoint(tmp_path))
     assert (state["step"], state["bad_samples"]) == (6, {"epoch": 1, "count": 4})
-    # The same command goes on from there, to the next one too many.
-    loader = FakeLoader(config, Ranks(), replaced={6: 1, 8: 1})
-    with pytest.raises(DataError, match="5 in epoch 1"):
+    # The same command goes on from there, and counts anew.
+    loader = FakeLoader(config, Ranks(), replaced={6: 4, 8: 1})
+    with pytest.raises(DataError, match="4 in epoch 1"):
         run_fit(config, loader=loader)
     assert read_state(find_checkpoint(tmp_path))["step"] == 7
     more = tiny_config(
@@ -93,4 +93,4 @@ def test_a_run_goes_on_with_few_and_saves_and_stops_with_too_many(tmp_path, devi
     run_fit(more, loader=FakeLoader(more, Ranks(), replaced={8: 1}))
     assert (tmp_path / "DONE").exists()
     lines = [json.loads(line) for line in (tmp_path / "bad_samples.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2, 2, 4, 5, 5, 5, 6, 8]
+    assert [line["step"] for line in lines] == [1, 2, 2, 4, 5, 5, 5, 6, 6, 6, 6, 8]
