@@ -25,7 +25,6 @@ class _Fetch:
     def __init__(self) -> None:
         self.is_done = threading.Event()
         self.error: OSError | None = None
-        self.progress_at = time.monotonic()
 
 
 class RemoteFiles:
@@ -61,6 +60,7 @@ class RemoteFiles:
         self._refused: dict[int, tuple[OSError, float]] = {}
         self._fetches: dict[int, _Fetch] = {}
         self._waiting: list[int] = []
+        self._progress_at = time.monotonic()
         self._changed = threading.Condition()
         self._is_closed = False
         # Daemons: an interpreter that ends must not wait for a store.
@@ -134,10 +134,11 @@ class RemoteFiles:
             if self._is_refused(shard):
                 raise self._refused[shard][0]
             fetch = self._start(shard, is_urgent=True)
-        seen_at = fetch.progress_at
+        # Of any fetch: this one may stand in line behind others that the store does answer.
+        seen_at = self._progress_at
         while not fetch.is_done.wait(_WAIT_S):
-            if fetch.progress_at != seen_at:
-                seen_at = fetch.progress_at
+            if self._progress_at != seen_at:
+                seen_at = self._progress_at
                 note_progress()
         if fetch.error is not None:
             raise fetch.error
@@ -172,7 +173,7 @@ class RemoteFiles:
                 shard = self._waiting.pop(0)
                 fetch = self._fetches[shard]
             try:
-                self._fetch(shard, fetch)
+                self._fetch(shard)
             except OSError as error:
                 fetch.error = error
             except Exception as error:  # a reader waits, and must hear of it
@@ -183,12 +184,12 @@ class RemoteFiles:
                     self._refused[shard] = fetch.error, time.monotonic()
             fetch.is_done.set()
 
-    def _fetch(self, shard: int, fetch: _Fetch) -> None:
+    def _fetch(self, shard: int) -> None:
         """Fetch a tar, or wait for another process that does."""
         name = self._names[shard]
 
         def note() -> None:
-            fetch.progress_at = time.monotonic()
+            self._progress_at = time.monotonic()
 
         self._cache.ensure(
             self._directory / name,

@@ -36,7 +36,8 @@ class _Job(Generic[Item, Answer]):
     def __init__(self, function: Callable[[Item], Answer], items: Sequence[Item]) -> None:
         self.function = function
         self.items = items
-        self.answers: list[Any] = [None] * len(items)
+        # What nobody answers was not tried: a thread may be left behind just as it takes an item.
+        self.answers: list[Any] = [NotTriedError("not tried, storage does not answer")] * len(items)
         self.next_item = itertools.count().__next__  # atomic: one call of C code
         self.worker_left = threading.Semaphore(0)
 
@@ -168,5 +169,5 @@ class TimedCalls:
 
     def _give_up(self, job: _Job[Any, Any]) -> None:
         """Take the items that nobody has begun."""
-        while (i := job.next_item()) < len(job.items):
-            job.answers[i] = NotTriedError("not tried, because the storage does not answer")
+        while job.next_item() < len(job.items):
+            pass

@@ -105,3 +105,23 @@ def test_a_slow_fetch_that_goes_on_is_no_timeout(open_remote):
     assert answers == [b"\0"]
     assert time.monotonic() - begun_at > 1.4
     calls.close()
+
+
+def test_waiting_in_line_behind_fetches_that_go_on_is_no_timeout(open_remote):
+    files, store = open_remote()
+    download, begun = store.download, threading.Semaphore(0)
+
+    def slow(name, path, *, on_progress):
+        begun.release()
+        for _ in range(6):
+            time.sleep(0.25)
+            on_progress()
+        download(name, path, on_progress=on_progress)
+
+    store.download = slow
+    files.want([1, 2, 3, 4])
+    for _ in range(4):
+        assert begun.acquire(timeout=10)
+    calls = TimedCalls(2, timeout_s=0.8, name="retfm-test")
+    assert calls.map(lambda shard: files.read(shard, 1, 0), [5], on_wait=lambda *_: None) == [b"\5"]
+    calls.close()
