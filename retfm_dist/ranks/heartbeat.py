@@ -92,14 +92,20 @@ class Heartbeat:
             secrets.token_hex(16),
         )
         self._peers: tuple[Peer, ...] = (self.peer,)
+        self._on_stall: Callable[[Beat], None] = lambda beat: None
 
-    def start(self, peers: Sequence[Peer]) -> None:
+    def start(
+        self, peers: Sequence[Peer], *, on_stall: Callable[[Beat], None] = lambda beat: None
+    ) -> None:
         """Begin to send and to watch.
 
         Args:
             peers: Every rank's `peer`, in the order of ranks.
+            on_stall: Told of the first rank that stands still, by whoever finds it, before the
+                process ends.
         """
         self._peers = tuple(peers)
+        self._on_stall = on_stall
         for work, name in ((self._send, "heartbeat"), (self._receive, "heartbeats of others")):
             threading.Thread(target=work, name=name, daemon=True).start()
 
@@ -158,6 +164,7 @@ class Heartbeat:
                 others = [peer for peer in self._peers if peer.rank != self._ranks.rank]
                 self._tell({"stalled": ranks}, others)
                 logger.error("%s", words)
+                self._on_stall(stalled[0].beat)
                 self._end(ranks)
                 return
 

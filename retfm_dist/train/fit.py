@@ -15,6 +15,7 @@ from retfm_dist.ranks.agreement import from_each, from_main
 from retfm_dist.ranks.failure import is_lost_rank
 from retfm_dist.ranks.heartbeat import Heartbeat
 from retfm_dist.ranks.restarts import Failure, note_failure, refuse_repetition, restart_count
+from retfm_dist.ranks.stalls import Beat
 from retfm_dist.ranks.stopping import StopRequest
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.bad_samples import BadSamples, most_bad_samples
@@ -79,7 +80,7 @@ def fit(
         if start.is_finished:
             return True
         refuse_repetition(run_dir.failures_path, ranks=ranks)
-        heartbeat = stack.enter_context(_beating(config, ranks))
+        heartbeat = stack.enter_context(_beating(config, run_dir, ranks))
         stack.enter_context(_noting_failures(run_dir, ranks, heartbeat))
         loader = stack.enter_context(contextlib.closing(build_loader()))
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
@@ -161,11 +162,20 @@ def _overrides(config: PretrainConfig, state: Mapping[str, Any]) -> tuple[dict[s
 
 
 @contextlib.contextmanager
-def _beating(config: PretrainConfig, ranks: Ranks) -> Iterator[Heartbeat]:
-    """Send heartbeats while this lasts, and watch the others' unless the config says not to."""
+def _beating(config: PretrainConfig, run_dir: RunDir, ranks: Ranks) -> Iterator[Heartbeat]:
+    """Send heartbeats while this lasts, and watch the others' unless the config says not to.
+
+    A stall leaves a note for the verdict on a restart, as the loss of a rank does.
+    """
     timeout_s = config.run.stall_timeout_s
+
+    def note(beat: Beat) -> None:
+        text = f"no progress while {beat.doing}"
+        failure = Failure(restart_count(), beat.rank, beat.step, text, is_lost_rank=True)
+        note_failure(run_dir.failures_path, failure)
+
     with contextlib.closing(Heartbeat(ranks, timeout_s=timeout_s or math.inf)) as heartbeat:
-        heartbeat.start(from_each(heartbeat.peer))
+        heartbeat.start(from_each(heartbeat.peer), on_stall=note)
         yield heartbeat
 
 

@@ -12,7 +12,13 @@ from retfm_dist.ranks.world import Ranks
 
 
 @pytest.fixture
-def beating(monkeypatch):
+def stalls():
+    """What is told of stalls."""
+    return []
+
+
+@pytest.fixture
+def beating(monkeypatch, stalls):
     """Start heartbeats of as many ranks in this process, ten times as fast as real ones."""
     monkeypatch.setattr("retfm_dist.ranks.heartbeat._INTERVAL_S", 0.1)
     monkeypatch.setattr("retfm_dist.ranks.heartbeat._FLUSH_S", 0.0)
@@ -27,7 +33,7 @@ def beating(monkeypatch):
             begun.append(Heartbeat(ranks, timeout_s=timeout_s, leave=leave))
         ours = begun[-world_size:]
         for heartbeat in ours:
-            heartbeat.start([other.peer for other in ours])
+            heartbeat.start([other.peer for other in ours], on_stall=stalls.append)
         return ours, left
 
     yield start
@@ -52,7 +58,7 @@ def test_ranks_that_make_progress_go_on(beating):
 
 
 @pytest.mark.parametrize("slow", [0, 2])
-def test_the_rank_that_stands_still_is_named_and_all_leave(beating, slow, caplog):
+def test_the_rank_that_stands_still_is_named_and_all_leave(beating, slow, caplog, stalls):
     ours, left = beating(3, timeout_s=2.0)
     for heartbeat in ours:
         # All wait for the slow one, which has not finished step 4.
@@ -63,6 +69,7 @@ def test_the_rank_that_stands_still_is_named_and_all_leave(beating, slow, caplog
     line = caplog.records[0].getMessage()
     assert line.startswith(f"rank {slow} on ")
     assert "step 4, computing" in line
+    assert [(beat.rank, beat.step, beat.doing) for beat in stalls] == [(slow, 4, "computing")]
 
 
 def test_datagrams_of_strangers_are_not_listened_to(beating):
