@@ -206,6 +206,8 @@ def test_a_stopped_rank_is_named_and_the_job_ends(shards, tmp_path, receiver):
     )
     assert f"stacks of rank {1 - int(receiver)}:" in text
     assert "most recent call first" in text
+    (note,) = (run_dir / "failures").glob("attempt_0000_*.json")
+    assert json.loads(note.read_text())["rank"] == int(receiver)
 
 
 def test_torchrun_restarts_what_was_killed_and_the_bits_are_the_same(shards, finished, tmp_path):
