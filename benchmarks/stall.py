@@ -56,38 +56,30 @@ def main() -> None:
         with open_loader(shards) as loader:
             capacity = measure_capacity(loader)
             rows += measure_stall("directory", loader, capacity, arguments.steps)
-        with ObjectStore(shards) as address:
+        with serve(shards) as address:
             lanes = ("data.lanes=8", "data.window=64", f"data.cache_dir={folder / 'cache'}")
             with open_loader(address, *lanes) as loader:
                 rows += measure_stall("S3, cold cache", loader, capacity, arguments.steps)
     report("Waiting for images", rows, arguments.json)
 
 
-class open_loader:  # noqa: N801 - used as a function
-    """The loader of one rank on the CPU; closed at the end of the block."""
-
-    def __init__(self, shards: Path | str, *overrides: str) -> None:
-        """Open it."""
-        config = load_config(
-            CONFIG,
-            [
-                f"data.shards={shards}",
-                "data.decode_threads=2",
-                "model.img_size=224",
-                f"schedule.global_batch_size={BATCH_SIZE}",
-                f"schedule.micro_batch_size={BATCH_SIZE}",
-                *overrides,
-            ],
-        )
-        self._loader = build_loader(config, ranks=Ranks(), device=torch.device("cpu"))
-
-    def __enter__(self) -> Loader:
-        """Return the loader."""
-        return self._loader
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self._loader.close()
+@contextlib.contextmanager
+def open_loader(shards: Path | str, *overrides: str) -> Iterator[Loader]:
+    """Open the loader of one rank on the CPU, and close it at the end of the block."""
+    config = load_config(
+        CONFIG,
+        [
+            f"data.shards={shards}",
+            "data.decode_threads=2",
+            "model.img_size=224",
+            f"schedule.global_batch_size={BATCH_SIZE}",
+            f"schedule.micro_batch_size={BATCH_SIZE}",
+            *overrides,
+        ],
+    )
+    loader = build_loader(config, ranks=Ranks(), device=torch.device("cpu"))
+    with contextlib.closing(loader):
+        yield loader
 
 
 def measure_capacity(loader: Loader) -> float:
@@ -130,38 +122,38 @@ def consume(images: Iterator[torch.Tensor], step_s: float, waits: list[float]) -
         time.sleep(step_s)
 
 
-class ObjectStore:
-    """A shard set behind an S3 API on loopback, in a process of its own."""
-
-    def __init__(self, shards: Path) -> None:
-        """Keep the set's directory."""
-        self._shards = shards
-
-    def __enter__(self) -> str:
-        """Start the server, upload the set and return its address."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self._process = subprocess.Popen(
-            [Path(sys.executable).with_name("moto_server"), "-p", str(port)],
-            stderr=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+@contextlib.contextmanager
+def serve(shards: Path) -> Iterator[str]:
+    """Put a shard set behind an S3 API on loopback, in a process of its own; yield its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [Path(sys.executable).with_name("moto_server"), "-p", str(port)],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port)
         os.environ.update(STORE | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"})
-        while True:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            time.sleep(0.1)
         client = boto3.client("s3")
         client.create_bucket(Bucket="eyes")
-        for path in self._shards.iterdir():
+        for path in shards.iterdir():
             client.upload_file(str(path), "eyes", f"set/{path.name}")
-        return "s3://eyes/set"
+        yield "s3://eyes/set"
+    finally:
+        server.kill()
+        server.wait()
 
-    def __exit__(self, *_: object) -> None:
-        """Stop the server."""
-        self._process.kill()
-        self._process.wait()
+
+def wait_for(port: int) -> None:
+    """Wait until something listens at a port of this host."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        time.sleep(0.1)
+    raise TimeoutError("the S3 server has not started")
 
 
 if __name__ == "__main__":
