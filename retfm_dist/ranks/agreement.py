@@ -29,20 +29,20 @@ def has_group() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-def gather_scalars(value: torch.Tensor) -> torch.Tensor:
+def gather_each(values: torch.Tensor) -> torch.Tensor:
     """Return the values that the ranks give, the same on all, without a host wait.
 
     Args:
-        value: [] on the device that the group communicates on.
+        values: [...] on the device that the group communicates on.
 
     Returns:
-        [world_size] in the order of ranks.
+        [world_size, ...] in the order of ranks.
     """
     if not has_group():
-        return value[None]
-    values = [torch.empty_like(value) for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather(values, value)
-    return torch.stack(values)
+        return values[None]
+    of_each = [torch.empty_like(values) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(of_each, values)
+    return torch.stack(of_each)
 
 
 def highest(values: Sequence[int], *, device: torch.device | str = "cpu") -> list[int]:

@@ -117,7 +117,7 @@ def _step(
         lr=run.plan.lr(step),
         limit=judge.limit,
     )
-    problem = judge.judge(step, result.losses, is_updated=result.is_updated)
+    problem = judge.judge(step, result.losses.tolist(), is_updated=bool(result.is_updated))
     if problem is None:
         return result.loss, None
     record_problem(problem, uids, run_dir=run.run_dir, ranks=run.ranks)

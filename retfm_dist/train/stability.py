@@ -116,16 +116,12 @@ class Judge:
         return self._bad_steps[0], self._bad_steps[-1] + 1
 
 
-def update_factor(losses: torch.Tensor, limit: float) -> torch.Tensor:
-    """Return what the loss is multiplied by before its gradient is taken, without a host wait.
+def is_sound(losses: torch.Tensor, norm: torch.Tensor, limit: float) -> torch.Tensor:
+    """Return whether a step may change the weights, [] bool on the device, without a host wait.
 
     Args:
         losses: [world_size] loss of each rank.
+        norm: [] norm of the gradients.
         limit: `Judge.limit`.
-
-    Returns:
-        [] 1 where the step is sound, which changes no bit; NaN where it is not, and then no rank's
-        engine makes an update.
     """
-    is_sound = torch.isfinite(losses).all() & (losses.mean() <= limit)
-    return torch.where(is_sound, 1.0, torch.nan).to(losses.dtype)
+    return torch.isfinite(losses).all() & torch.isfinite(norm) & (losses.mean() <= limit)

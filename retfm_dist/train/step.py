@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 
-from retfm_dist.ranks.agreement import gather_scalars
+from retfm_dist.ranks.agreement import gather_each
 from retfm_dist.rng.streams import mask_noise
 from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.interfaces import Batch, Replacement
-from retfm_dist.train.stability import update_factor
+from retfm_dist.train.stability import is_sound
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What became of a step.
+    """What became of a step; on the device, which may not have come so far.
 
     Attributes:
-        loss: This rank's mean loss over its micro-batches, [] on the device.
-        losses: Every rank's.
-        is_updated: Whether the weights have changed, the same on all ranks.
+        loss: [] this rank's mean loss over its micro-batches.
+        losses: [world_size] every rank's.
+        is_updated: [] bool, whether the weights have changed; the same on all ranks.
     """
 
     loss: torch.Tensor
-    losses: list[float]
-    is_updated: bool
+    losses: torch.Tensor
+    is_updated: torch.Tensor
 
 
 def batch_inputs(batch: Batch, *, seed: int, num_patches: int, device: torch.device) -> Inputs:
@@ -69,6 +69,8 @@ def train_step(
 ) -> StepResult:
     """Accumulate the gradients of one step and update, on all ranks or on none.
 
+    The host waits for nothing here.
+
     Args:
         engine: Model and optimizer.
         inputs: `grad_accum_steps` micro-batches.
@@ -77,16 +79,13 @@ def train_step(
         limit: Largest mean loss over all ranks that is no spike.
     """
     total = torch.zeros((), device=engine.device)
-    everyone = total[None]
-
-    def agree(loss: torch.Tensor) -> torch.Tensor:
-        nonlocal everyone
-        everyone = gather_scalars((total + loss) / grad_accum_steps)
-        return update_factor(everyone, limit)
-
     for micro_step, micro in enumerate(inputs):
-        # The ranks agree before the last gradient, so that no rank updates with a bad one.
-        gate = agree if micro_step == grad_accum_steps - 1 else None
-        total += engine.forward_backward(micro.images, micro.noise, gate=gate)
-    is_updated = engine.update(lr)
-    return StepResult(total / grad_accum_steps, everyone.tolist(), is_updated)
+        is_last = micro_step == grad_accum_steps - 1
+        total += engine.forward_backward(micro.images, micro.noise, is_last=is_last)
+    loss = total / grad_accum_steps
+    everyone = gather_each(torch.stack([loss, engine.squared_gradient_norm()]))
+    losses, squares = everyone.unbind(1)
+    norm = squares.sum().sqrt()
+    # All ranks see the same, so that all update or none.
+    is_updated = engine.update(lr, norm=norm, is_sound=is_sound(losses, norm, limit))
+    return StepResult(loss, losses, is_updated)

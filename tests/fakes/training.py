@@ -14,6 +14,7 @@ from retfm_dist.config import PretrainConfig
 from retfm_dist.config.load import check_config
 from retfm_dist.data.faults import Replacement
 from retfm_dist.errors import DataError
+from retfm_dist.ranks.agreement import gather_each
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.rng.streams import mask_noise
 from retfm_dist.train.engine.engine import Engine
@@ -198,12 +199,11 @@ def run_steps(
     for step in steps:
         micro = list(batches_of(config, ranks, step))
         parts = [
-            engine.forward_backward(
-                *inputs, gate=torch.ones_like if index == len(micro) - 1 else None
-            )
+            engine.forward_backward(*inputs, is_last=index == len(micro) - 1)
             for index, inputs in enumerate(micro)
         ]
-        assert engine.update(plan.lr(step))
+        norm = gather_each(engine.squared_gradient_norm()).sum().sqrt()
+        assert engine.update(plan.lr(step), norm=norm, is_sound=torch.isfinite(norm))
         losses.append(float(sum(parts)) / len(parts))
     return losses
 

@@ -17,7 +17,7 @@ import torch
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.errors import CheckpointError, DataError
-from retfm_dist.ranks.agreement import from_each, from_main, gather_scalars, highest
+from retfm_dist.ranks.agreement import from_each, from_main, gather_each, highest
 from retfm_dist.ranks.world import Ranks, ranks_from_environment
 from retfm_dist.train.checkpoint import saver as saver_module
 from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
@@ -86,7 +86,7 @@ def check_decisions(ranks: Ranks) -> dict[str, object]:
     answers = [
         refused,
         from_main(lambda: {"step": 3}, ranks=ranks) == {"step": 3},
-        gather_scalars(torch.tensor(float(ranks.rank))).tolist() == [0, 1],
+        gather_each(torch.tensor([float(ranks.rank), 7.0])).tolist() == [[0, 7], [1, 7]],
         highest([3 - ranks.rank, ranks.rank]) == [3, 1],
     ]
     return {"every_rank_agrees": all(from_each(all(answers)))}
@@ -127,10 +127,10 @@ def check_bad_steps(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[s
         model.factor = model.gradient_factor = 1.0
         sound = make(2)
         found[f"{stage} {kind}"] = [
-            bad.is_updated,
+            bad.is_updated.item(),
             all(torch.equal(before[name], after[name]) for name in before),
-            [math.isfinite(loss) for loss in bad.losses],
-            sound.is_updated,
+            [math.isfinite(loss) for loss in bad.losses.tolist()],
+            sound.is_updated.item(),
             all(torch.isfinite(tensor).all().item() for tensor in weights_of(engine).values()),
         ]
         engine.close()

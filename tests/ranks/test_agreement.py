@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from retfm_dist.errors import DataError, SystemFailureError
-from retfm_dist.ranks.agreement import from_main, gather_scalars, highest
+from retfm_dist.ranks.agreement import from_main, gather_each, highest
 from retfm_dist.ranks.world import Ranks
 
 
 def test_a_single_process_decides_for_itself():
-    assert gather_scalars(torch.tensor(2.5)).tolist() == [2.5]
+    assert gather_each(torch.tensor([2.5, 1.0])).tolist() == [[2.5, 1.0]]
     assert highest([7, 0]) == [7, 0]
     assert from_main(lambda: {"step": 3}, ranks=Ranks()) == {"step": 3}
 

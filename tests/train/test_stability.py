@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from retfm_dist.config.schema import StabilityConfig
-from retfm_dist.train.stability import Judge, update_factor
+from retfm_dist.train.stability import Judge, is_sound
 
 
 def judged(judge, losses, *, begin=0):
@@ -91,20 +91,21 @@ def test_losses_that_hardly_vary_are_no_spikes():
 
 
 @pytest.mark.parametrize(
-    ("losses", "limit", "is_sound"),
+    ("losses", "norm", "limit", "expected"),
     [
-        ([1.0, 3.0], 2.0, True),
-        ([1.0, 3.1], 2.0, False),
-        ([1.0, math.nan], 9.0, False),
-        ([math.inf, 1.0], torch.finfo(torch.float32).max, False),
-        ([math.inf, -math.inf], 9.0, False),
+        ([1.0, 3.0], 5.0, 2.0, True),
+        ([1.0, 3.1], 5.0, 2.0, False),
+        ([1.0, math.nan], 5.0, 9.0, False),
+        ([math.inf, 1.0], 5.0, torch.finfo(torch.float32).max, False),
+        ([math.inf, -math.inf], 5.0, 9.0, False),
+        ([1.0, 3.0], math.inf, 9.0, False),
+        ([1.0, 3.0], math.nan, 9.0, False),
     ],
 )
-def test_the_factor_is_one_or_prevents_the_update(losses, limit, is_sound):
-    factor = update_factor(torch.tensor(losses), limit)
-    assert factor.shape == ()
-    assert bool(factor == 1) == is_sound
-    assert bool(factor.isnan()) == (not is_sound)
+def test_a_step_is_sound_where_losses_and_gradients_are(losses, norm, limit, expected):
+    found = is_sound(torch.tensor(losses), torch.tensor(norm), limit)
+    assert found.shape == ()
+    assert bool(found) == expected
 
 
 def test_a_state_does_not_change_after_it_was_taken():

@@ -15,17 +15,19 @@ CPU = torch.device("cpu")
 class RecordingEngine:
     device = CPU
 
-    def __init__(self, losses):
-        self.losses, self.calls = list(losses), []
+    def __init__(self, losses, norm=3.0):
+        self.losses, self.norm, self.calls = list(losses), norm, []
 
-    def forward_backward(self, images, noise, *, gate):
-        loss = torch.tensor(self.losses.pop(0))
-        self.calls.append((float(images.sum()), None if gate is None else gate(loss).item()))
-        return loss
+    def forward_backward(self, images, noise, *, is_last):
+        self.calls.append((float(images.sum()), is_last))
+        return torch.tensor(self.losses.pop(0))
 
-    def update(self, lr):
-        self.calls.append(("update", lr))
-        return self.calls[-2][1] == 1
+    def squared_gradient_norm(self):
+        return torch.tensor(self.norm**2)
+
+    def update(self, lr, *, norm, is_sound):
+        self.calls.append(("update", lr, norm.item()))
+        return is_sound
 
 
 def step(engine, num_micro, limit=1e9):
@@ -39,20 +41,25 @@ def step(engine, num_micro, limit=1e9):
 def test_micro_batches_are_accumulated_and_the_last_one_decides():
     engine = RecordingEngine([1.0, 2.0, 6.0])
     found = step(engine, 3)
-    assert (found.loss, found.losses, found.is_updated) == (3.0, [3.0], True)
-    assert engine.calls == [(0.0, None), (2.0, None), (4.0, 1.0), ("update", 0.1)]
+    assert (found.loss.item(), found.losses.tolist()) == (3.0, [3.0])
+    assert found.is_updated
+    assert engine.calls == [(0.0, False), (2.0, False), (4.0, True), ("update", 0.1, 3.0)]
 
 
 @pytest.mark.parametrize("losses", [[1.0, math.nan], [math.inf, 1.0], [-math.inf, math.inf]])
-def test_a_loss_that_is_not_finite_lets_no_gradient_through(losses):
-    engine = RecordingEngine(losses)
-    found = step(engine, 2)
-    assert math.isnan(engine.calls[1][1])
+def test_a_loss_that_is_not_finite_is_not_learned_from(losses):
+    found = step(RecordingEngine(losses), 2)
     assert not found.is_updated
-    assert not math.isfinite(found.losses[0])
+    assert not torch.isfinite(found.losses).any()
 
 
-def test_a_mean_loss_above_the_limit_lets_no_gradient_through():
+def test_a_gradient_that_is_not_finite_is_not_learned_from():
+    found = step(RecordingEngine([1.0], norm=math.inf), 1)
+    assert not found.is_updated
+    assert found.losses == 1.0
+
+
+def test_a_mean_loss_above_the_limit_is_not_learned_from():
     assert step(RecordingEngine([1.0, 3.0]), 2, limit=2.0).is_updated
     assert not step(RecordingEngine([1.0, 3.1]), 2, limit=2.0).is_updated
 

@@ -6,7 +6,7 @@ Weights and activations are bf16 or fp32; master weights and moments are fp32 al
 import contextlib
 import io
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from retfm_dist.config import PretrainConfig
 from retfm_dist.errors import CheckpointError
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint.layout import Stretch
+from retfm_dist.train.engine.gradients import averaged_gradients, squared_norm
 from retfm_dist.train.engine.library import import_deepspeed
 from retfm_dist.train.engine.optimizer import build_optimizer
 from retfm_dist.train.engine.partitions import MOMENTS, WEIGHTS, Partitions, find_partitions
@@ -77,8 +78,9 @@ class Engine:
             load_weights(model, saved.weights)
         # ZeRO makes its master weights from the model after the cast; these are the exact ones.
         exact = {name: p.detach().clone() for name, p in model.named_parameters()}
-        optimizer = build_optimizer(model, config.optimizer, device=device)
+        optimizer = build_optimizer(model, config.optimizer)
         self.device = device
+        self._max_norm = config.optimizer.gradient_clipping
         self.is_sharded = config.engine.zero_stage == 3
         self._ranks = ranks
         self._model = model
@@ -116,42 +118,52 @@ class Engine:
         images: torch.Tensor,
         noise: torch.Tensor,
         *,
-        gate: Callable[[torch.Tensor], torch.Tensor] | None,
+        is_last: bool,
     ) -> torch.Tensor:
         """Add one micro-batch's gradients and return its loss, detached, [] on the device.
 
         Args:
             images: [B, 3, S, S] uint8 on the device.
             noise: [B, L] float32 on the device, which decides the mask.
-            gate: Given with the step's last micro-batch, after which ranks average. It takes the
-                loss, [], and returns its gradient's factor, []: 1, or NaN to prevent the update.
+            is_last: Whether this is the step's last micro-batch, after which the ranks average.
         """
-        self._engine.set_gradient_accumulation_boundary(gate is not None)
+        self._engine.set_gradient_accumulation_boundary(is_last)
         loss = self._engine(images, noise).loss
-        self._engine.backward(loss if gate is None else loss * gate(loss.detach()))
+        self._engine.backward(loss)
         return loss.detach()
 
-    def update(self, lr: float) -> bool:
-        """Apply the averaged gradients and clear them.
+    def squared_gradient_norm(self) -> torch.Tensor:
+        """Return this rank's share of the squared norm of the averaged gradients, [] float32.
+
+        The sum over ranks is the whole; it is not finite where a gradient is not.
+        """
+        share = squared_norm(averaged_gradients(self._model, self._engine.optimizer))
+        return share / self._ranks.world_size if self._partitions.is_replicated else share
+
+    def update(self, lr: float, *, norm: torch.Tensor, is_sound: torch.Tensor) -> torch.Tensor:
+        """Apply the averaged gradients, unless the step is not sound, and clear them.
+
+        The host waits for nothing: AdamW's kernel reads on the device whether it is to update.
 
         Args:
             lr: Learning rate of this update.
+            norm: [] norm of all ranks' gradients, for clipping.
+            is_sound: [] bool, the same on all ranks.
 
         Returns:
-            Whether the update was made. It is not, on any rank, when a gradient is not finite.
+            [] bool, whether the weights have changed.
         """
-        if self._partitions.is_replicated and not self._gradients_are_finite():
-            self._engine.zero_grad()
-            return False
-        for group in self._partitions.optimizer.param_groups:
+        optimizer: Any = self._partitions.optimizer
+        for group in optimizer.param_groups:
             group["lr"] = lr
+        # The interface of PyTorch's GradScaler to fused optimizers: `found_inf` prevents the
+        # update, the count of it included, and gradients are divided by `grad_scale`.
+        optimizer.found_inf = (~is_sound).float()
+        if self._max_norm > 0:
+            optimizer.grad_scale = ((norm + 1e-6) / self._max_norm).clamp(min=1.0)
         self._engine.step()
-        return self._engine.was_step_applied()
-
-    def _gradients_are_finite(self) -> bool:
-        """Whether every gradient is finite; for stage 0, since ZeRO checks its own."""
-        gradients = [p.grad for p in self._model.parameters() if p.grad is not None]
-        return bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
+        # Stage 3, and stage 1 in bf16 with accumulation, look for themselves too.
+        return is_sound & self._engine.was_step_applied()
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:

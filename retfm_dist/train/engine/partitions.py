@@ -120,9 +120,9 @@ class Partitions:
 
     def _empty_state(self, owner: torch.Tensor, num_updates: int) -> dict[str, torch.Tensor]:
         """Return what AdamW makes for a tensor at its first step, with another count."""
-        # The fused kernel reads the count on the device, the others on the host.
-        device = owner.device if self.optimizer.defaults["fused"] else "cpu"
-        state = {"step": torch.tensor(float(num_updates), dtype=torch.float32, device=device)}
+        # The fused kernel reads the count where the weights are.
+        count = torch.tensor(float(num_updates), dtype=torch.float32, device=owner.device)
+        state = {"step": count}
         return state | {key: torch.zeros_like(owner, requires_grad=False) for key in MOMENTS}
 
 

@@ -21,49 +21,65 @@ def deepspeed_config(config: PretrainConfig, *, world_size: int) -> dict[str, An
     """
     grad_accum_steps = config.grad_accum_steps(world_size)
     is_bf16 = config.engine.precision == "bf16"
+    sums_apart = is_bf16 and grad_accum_steps > 1
     values: dict[str, Any] = {
         "train_batch_size": config.schedule.global_batch_size,
         "train_micro_batch_size_per_gpu": config.schedule.micro_batch_size,
         "gradient_accumulation_steps": grad_accum_steps,
-        # DeepSpeed's default is 1.0; the recipe has no clipping.
-        "gradient_clipping": config.optimizer.gradient_clipping,
+        # `Engine.update` clips and looks for what is not finite, without a host wait: DeepSpeed's
+        # own checks wait for the device several times a step. Its default would clip at 1.0.
+        "gradient_clipping": 0.0,
         "gradient_allreduce_op": "mean",
         "prescale_gradients": False,
         "fp16": {"enabled": False},
-        # Master weights and moments stay fp32. A gradient that is not finite makes step() change
-        # nothing, which `Engine.update` reports.
+        # Master weights and moments stay fp32.
         "bf16": {
             "enabled": is_bf16,
-            "check_grad_overflow": is_bf16,
+            "check_grad_overflow": False,
             "bf16_master_weights_and_grads": False,
             "bf16_optimizer_states": False,
         },
-        "zero_optimization": _zero_config(config),
+        "zero_optimization": _zero_config(config, sums_apart=sums_apart, world_size=world_size),
         "zero_allow_untested_optimizer": False,
         "wall_clock_breakdown": False,
         "memory_breakdown": False,
         "dump_state": False,
+        # On by default, and it would wait for the device at every micro-batch.
+        "timers": {"throughput": {"enabled": False, "synchronized": False}},
     }
-    if is_bf16 and grad_accum_steps > 1:
+    if sums_apart:
         # Sums of many bf16 gradients lose what the later ones add.
         values["data_types"] = {"grad_accum_dtype": "fp32"}
     return values
 
 
-def _zero_config(config: PretrainConfig) -> dict[str, Any]:
-    """Return the `zero_optimization` section."""
+def _zero_config(config: PretrainConfig, *, sums_apart: bool, world_size: int) -> dict[str, Any]:
+    """Return the `zero_optimization` section.
+
+    Args:
+        config: The run.
+        sums_apart: Whether gradients are summed in another type than the model's.
+        world_size: Number of ranks.
+    """
     stage = config.engine.zero_stage
+    if stage == 1 and sums_apart and world_size == 1:
+        # Stage 1 would take another optimizer here, which adds every gradient by itself and waits
+        # for their norm. On one rank the stages differ in nothing else.
+        stage = 2
     bucket = config.engine.reduce_bucket_size
     values: dict[str, Any] = {
         "stage": stage,
-        "contiguous_gradients": True,
+        # At stage 1 without overlap it would put a Python hook on every parameter and copy every
+        # gradient twice, for nothing.
+        "contiguous_gradients": stage >= 2,
         "reduce_scatter": True,
         "reduce_bucket_size": bucket,
         "allgather_partitions": True,
         # Even, because ZeRO asks for a multiple of its alignment of two elements.
         "allgather_bucket_size": bucket + bucket % 2,
-        "overlap_comm": stage >= 2,
-        "compute_grad_norm": True,
+        "overlap_comm": stage >= 2 and world_size > 1,
+        # DeepSpeed refuses to do without elsewhere.
+        "compute_grad_norm": not (stage == 2 or (stage == 1 and not sums_apart)),
         "round_robin_gradients": False,
         "ignore_unused_parameters": True,
     }

@@ -131,10 +131,70 @@ def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path, device, stage, 
     before = weights_of(engine)
     engine._model.norm.weight.register_hook(lambda gradient: gradient * math.nan)
     ((images, noise),) = batches_of(config, RANKS, 2)
-    engine.forward_backward(images, noise, gate=torch.ones_like)
-    assert not engine.update(0.01)
+    engine.forward_backward(images, noise, is_last=True)
+    norm = engine.squared_gradient_norm().sqrt()
+    assert not torch.isfinite(norm)
+    assert not engine.update(0.01, norm=norm, is_sound=torch.isfinite(norm))
     assert_same_bits(weights_of(engine), before)
     engine.close()
+
+
+STAGES = [(0, "fp32"), (1, "fp32"), (2, "fp32"), (3, "fp32"), (1, "bf16"), (2, "bf16"), (3, "bf16")]
+
+
+@pytest.mark.parametrize(("stage", "precision"), STAGES)
+@pytest.mark.parametrize("micro", [2, 8])
+def test_a_step_that_is_not_sound_changes_neither_weights_nor_moments(
+    tmp_path, device, stage, precision, micro
+):
+    config = tiny_config(
+        tmp_path,
+        engine__zero_stage=stage,
+        engine__precision=precision,
+        schedule__micro_batch_size=micro,
+    )
+    engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
+    run_steps(engine, config, RANKS, range(2))
+    before = state_of(engine)
+    batches = list(batches_of(config, RANKS, 2))
+    for index, (images, noise) in enumerate(batches):
+        engine.forward_backward(images, noise, is_last=index == len(batches) - 1)
+    is_sound = torch.tensor(False)  # a spike: all gradients are finite
+    assert not engine.update(0.01, norm=torch.tensor(1.0), is_sound=is_sound)
+    after = state_of(engine)
+    assert_same_bits(after.weights, before.weights)
+    for key in ("exp_avg", "exp_avg_sq"):
+        assert_same_bits(after.moments[key], before.moments[key])
+    assert after.num_updates == before.num_updates == 2
+    run_steps(engine, config, RANKS, [3])
+    assert engine.num_updates() == 3
+    engine.close()
+
+
+@pytest.mark.parametrize(("stage", "precision"), STAGES)
+def test_gradients_are_clipped_as_pytorch_clips_them(tmp_path, device, stage, precision):
+    max_norm = 0.01
+    config = tiny_config(
+        tmp_path,
+        engine__zero_stage=stage,
+        engine__precision=precision,
+        optimizer__gradient_clipping=max_norm,
+    )
+    engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
+    run_steps(engine, config, RANKS, range(1))
+    found = state_of(engine).moments["exp_avg"]
+    engine.close()
+
+    plain = TinyMae()
+    images, noise = (torch.cat(p) for p in zip(*batches_of(config, RANKS, 0), strict=True))
+    plain(images, noise).loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), max_norm)
+    assert norm > 10 * max_norm
+    for name, parameter in plain.named_parameters():
+        if parameter.grad is not None:
+            # The first moment of the first update is a tenth of the gradient.
+            tolerance = {"rtol": 0.05, "atol": 1e-5} if precision == "bf16" else {}
+            torch.testing.assert_close(found[name], 0.1 * parameter.grad, **tolerance)
 
 
 @pytest.mark.parametrize("stage", [1, 3])

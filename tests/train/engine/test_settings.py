@@ -13,10 +13,24 @@ def test_the_batch_is_fixed_and_accumulation_follows_from_the_ranks(tmp_path):
         assert values["gradient_accumulation_steps"] == grad_accum_steps
 
 
-def test_nothing_clips_unless_asked(tmp_path):
-    assert deepspeed_config(tiny_config(tmp_path), world_size=1)["gradient_clipping"] == 0.0
-    clipped = tiny_config(tmp_path, optimizer__gradient_clipping=0.5)
-    assert deepspeed_config(clipped, world_size=1)["gradient_clipping"] == 0.5
+def test_deepspeed_neither_clips_nor_looks_nor_takes_the_time(tmp_path):
+    config = tiny_config(
+        tmp_path, optimizer__gradient_clipping=0.5, engine__precision="bf16", engine__zero_stage=2
+    )
+    values = deepspeed_config(config, world_size=2)
+    assert values["gradient_clipping"] == 0.0
+    assert not values["bf16"]["check_grad_overflow"]
+    assert not values["zero_optimization"]["compute_grad_norm"]
+    assert not values["timers"]["throughput"]["enabled"]
+
+
+def test_one_rank_takes_the_same_optimizer_of_deepspeed_as_many(tmp_path):
+    config = tiny_config(tmp_path, engine__precision="bf16", schedule__micro_batch_size=2)
+    assert deepspeed_config(config, world_size=1)["zero_optimization"]["stage"] == 2
+    accumulating = deepspeed_config(config, world_size=2)["zero_optimization"]
+    assert accumulating["stage"] == 1
+    assert accumulating["compute_grad_norm"]  # DeepSpeed refuses to go without
+    assert deepspeed_config(config, world_size=4)["zero_optimization"]["stage"] == 1
 
 
 @pytest.mark.parametrize(
@@ -35,7 +49,7 @@ def test_every_key_is_one_that_deepspeed_knows(tmp_path, device):
     from deepspeed.runtime.zero.config import ZERO_OPTIMIZATION
 
     known = {value for value in vars(constants).values() if isinstance(value, str)}
-    known |= {ZERO_OPTIMIZATION, "bf16", "fp16", "data_types"}
+    known |= {ZERO_OPTIMIZATION, "bf16", "fp16", "data_types", "timers"}
     for stage in (1, 3):
         config = tiny_config(tmp_path, engine__zero_stage=stage, engine__precision="bf16")
         assert set(deepspeed_config(config, world_size=1)) <= known
