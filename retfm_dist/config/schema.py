@@ -202,6 +202,9 @@ class StabilityConfig(Section):
     """Steps before the first bad one that are passed over too."""
     max_rollbacks: Annotated[int, Field(ge=0)] = 3
     """Rollbacks of a run after which bad steps in a row end it."""
+    judge_every: Positive = 8
+    """Steps between two looks at the losses. A bad step changes no weight in any case; the host
+    learns of it so many steps later at most, and waits for no step."""
     spike_deviations: Annotated[float, Field(gt=0)] | None = None
     """A loss that is so many robust standard deviations above the median of the last sound ones is
     a spike; null looks for none."""

@@ -45,18 +45,38 @@ def gather_each(values: torch.Tensor) -> torch.Tensor:
     return torch.stack(of_each)
 
 
-def highest(values: Sequence[int], *, device: torch.device | str = "cpu") -> list[int]:
+def highest(values: Sequence[int]) -> list[int]:
     """Return the highest of what the ranks give, at each place, the same on all.
 
     Args:
         values: This rank's; as many on every rank.
-        device: Where the answer travels: the GPU for NCCL, the CPU for gloo.
     """
-    if not has_group():
-        return [int(value) for value in values]
-    found = torch.tensor(values, device=device)
-    torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX)
-    return found.tolist()
+    return highest_later(lambda: values)()
+
+
+def highest_later(own: Callable[[], Sequence[int]]) -> Callable[[], list[int]]:
+    """Begin to find the highest of what the ranks give, at each place, and go on meanwhile.
+
+    The answer travels between hosts and waits for no device.
+
+    Args:
+        own: Returns this rank's values, as many on every rank. It is called now, or, where there
+            is one rank alone, with the answer.
+
+    Returns:
+        Called once, it gives the answer, the same on all ranks.
+    """
+    if not has_group() or torch.distributed.get_world_size() == 1:
+        return lambda: [int(value) for value in own()]
+    found = torch.tensor(own())
+    work = torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX, async_op=True)
+    assert work is not None
+
+    def answer() -> list[int]:
+        work.wait()
+        return found.tolist()
+
+    return answer
 
 
 def from_main(compute: Callable[[], Value], *, ranks: Ranks) -> Value:

@@ -30,62 +30,73 @@ class BadSamples:
     Args:
         path: The log.
         most: Largest number in an epoch.
+        steps_per_epoch: Steps of an epoch.
         ranks: Which rank this is.
         begun: `state` of the checkpoint that this start continues; None at step 0.
     """
 
     def __init__(
-        self, path: Path, *, most: int, ranks: Ranks, begun: Mapping[str, Any] | None = None
+        self,
+        path: Path,
+        *,
+        most: int,
+        steps_per_epoch: int,
+        ranks: Ranks,
+        begun: Mapping[str, Any] | None = None,
     ) -> None:
         """Begin at zero, or go on counting."""
         self._path = path
         self._most = most
+        self._steps_per_epoch = steps_per_epoch
         self._ranks = ranks
         # Whoever starts again after the limit was passed has been told, and counts anew.
         is_counting = begun is not None and begun["count"] <= most
         self._epoch: int = begun["epoch"] if begun else 0
         self._count: int = begun["count"] if begun and is_counting else 0
         self._of_shards: Counter[str] = Counter()
-        self._fresh: list[Replacement] = []
+        self._fresh: list[tuple[int, Replacement]] = []
         self._told: set[tuple[str, int]] = set()
 
     def state(self) -> dict[str, Any]:
         """Return what the next start needs to go on counting."""
         return {"epoch": self._epoch, "count": self._count}
 
-    def note(self, replaced: Sequence[Replacement]) -> None:
-        """Take what this rank's batches say."""
-        self._fresh.extend(replaced)
+    def note(self, step: int, replaced: Sequence[Replacement]) -> None:
+        """Take what this rank's batches of a step say; the step is 0-based."""
+        self._fresh.extend((step, item) for item in replaced)
 
     @property
     def has_fresh(self) -> bool:
         """Whether this rank has something to tell the others."""
         return bool(self._fresh)
 
-    def share(self, step: int, *, epoch: int) -> None:
+    def share(self) -> None:
         """Tell the other ranks, count and log; all ranks call this where one has something fresh.
-
-        Args:
-            step: The step, 0-based.
-            epoch: Its epoch.
 
         Raises:
             SystemFailureError: The disk is full or refuses.
         """
-        of_each = from_each([vars(item) for item in self._fresh])
+        of_each = from_each([(step, vars(item)) for step, item in self._fresh])
         self._fresh = []
         lines = [
-            {"step": step, "epoch": epoch, "rank": rank, **item}
+            {"step": step, "epoch": step // self._steps_per_epoch, "rank": rank, **item}
             for rank, items in enumerate(of_each)
-            for item in items
+            for step, item in items
         ]
-        if epoch != self._epoch:
-            self._epoch, self._count, self._of_shards = epoch, 0, Counter()
-        self._count += len(lines)
-        self._of_shards.update(line["shard"] for line in lines)
+        lines.sort(key=lambda line: line["step"])
+        for line in lines:
+            self._count_one(line)
         from_main(lambda: append_lines(self._path, lines), ranks=self._ranks)
         if self._ranks.is_main:
             self._tell(lines)
+
+    def _count_one(self, line: Mapping[str, Any]) -> None:
+        if line["epoch"] != self._epoch:
+            if self.are_too_many:
+                return  # What ends the run is the epoch before.
+            self._epoch, self._count, self._of_shards = line["epoch"], 0, Counter()
+        self._count += 1
+        self._of_shards[line["shard"]] += 1
 
     @property
     def are_too_many(self) -> bool:

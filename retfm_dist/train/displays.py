@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-import torch
 from typing_extensions import Self
 
 from retfm_dist.ranks.agreement import from_main
@@ -18,6 +17,7 @@ from retfm_dist.train.mfu import bf16_peak, utilization
 from retfm_dist.train.progress import Progress, open_progress
 from retfm_dist.train.reconstructions import Reconstructions, first_inputs
 from retfm_dist.train.run import Run
+from retfm_dist.train.step import StepResult
 
 
 class Displays:
@@ -98,20 +98,21 @@ class Displays:
         """Start the clock of a step."""
         self._time.begin_step()
 
-    def show(self, step: int, loss: torch.Tensor | None) -> None:
+    def show(self, step: int, result: StepResult | None) -> None:
         """Count a step, and write the line and the picture that are due after it.
+
+        An interval of steps that changed no weight has no line.
 
         Args:
             step: Completed steps.
-            loss: This rank's loss of the last one, [] on the device; None where it changed no
-                weight. An interval of such steps alone has no line.
+            result: Of the last one; None where it was passed over.
         """
         run = self._run
         self._time.end_step()
-        if loss is not None:
-            self._interval.add(loss)
+        if result is not None:
+            self._interval.add(result.loss, result.is_updated)
         self._progress.advance(step)
-        if run.plan.is_due(step, run.plan.log_every) and not self._interval.is_empty:
+        if run.plan.is_due(step, run.plan.log_every):
             self._log(step)
         if self._reconstructions and run.plan.is_due(step, run.plan.reconstruct_every):
             path = run.run_dir.reconstruction_path(step)
@@ -131,7 +132,7 @@ class Displays:
     def _log(self, step: int) -> None:
         run = self._run
         metrics = self._interval.close(wait_s=run.loader.timings()["wait_s"])
-        if run.ranks.is_main:
+        if run.ranks.is_main and metrics is not None:
             images = run.config.schedule.global_batch_size
             line = metrics_line(metrics, step=step, plan=run.plan, global_batch_size=images)
             if self._peak is not None:

@@ -120,6 +120,7 @@ def _train_from(
         bad = BadSamples(
             job.run_dir.bad_samples_path,
             most=most_bad_samples(config.data.max_bad_ratio, num_samples=job.loader.num_samples),
+            steps_per_epoch=job.loader.steps_per_epoch,
             ranks=ranks,
             begun=state.get("bad_samples"),
         )

@@ -3,21 +3,22 @@
 import contextlib
 import itertools
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from retfm_dist.ranks.agreement import highest
+from retfm_dist.ranks.agreement import highest, highest_later
 from retfm_dist.ranks.stopping import StopReason, StopRequest
 from retfm_dist.train.anomalies import record_problem
 from retfm_dist.train.bad_samples import BadSamples
 from retfm_dist.train.displays import Displays
 from retfm_dist.train.interfaces import Batch
+from retfm_dist.train.outcomes import Outcomes
 from retfm_dist.train.run import Run
 from retfm_dist.train.saving import Saving
 from retfm_dist.train.stability import Judge, Problem
-from retfm_dist.train.step import Inputs, batch_inputs, train_step
+from retfm_dist.train.step import Inputs, StepResult, batch_inputs, train_step
 from retfm_dist.train.uid_log import log_uids
 
 logger = logging.getLogger(__name__)
@@ -68,21 +69,23 @@ def train(
         SystemFailureError: A log cannot be written.
     """
     total = run.plan.total_steps
+    outcomes = Outcomes()
     with contextlib.closing(_inputs(run, start_step)) as inputs:
         for step in range(start_step, total):
             displays.begin_step()
-            loss, problem = None, None
+            asked = highest_later(lambda: _asked(run, saving, bad_samples, stop))
+            result = None
             if not run.skips.contains(step):
-                loss, problem = _step(run, judge, _noted(inputs, bad_samples), step)
-            if problem is not None and judge.too_many:
+                result = _step(run, _noted(inputs, step, bad_samples), judge, outcomes, step)
+            run.heartbeat.note(step + 1, "logging")
+            displays.show(step + 1, result)
+            reason, is_time = _hear(asked(), saving, bad_samples, stop)
+            is_due = bool(reason) or is_time or saving.is_planned(step + 1)
+            if problem := _look(run, judge, outcomes, step, is_whole=is_due):
                 saving.finish(step + 1)
                 return Outcome(step + 1, judge.too_many, problem)
-            run.heartbeat.note(step + 1, "logging")
-            displays.show(step + 1, loss)
-            reason, is_due = _agree(run, saving, bad_samples, stop, step=step + 1)
-            if reason or is_due:
-                progress = {"stability": judge.state(), "bad_samples": bad_samples.state()}
-                saving.begin(step + 1, {**displays.state(), **progress})
+            if is_due:
+                _save(step + 1, displays, saving, judge, bad_samples)
             if bad_samples.are_too_many:
                 saving.finish(step + 1)
                 raise bad_samples.refusal()
@@ -99,9 +102,9 @@ def train(
 
 
 def _step(
-    run: Run, judge: Judge, inputs: Iterator[Inputs], step: int
-) -> tuple[torch.Tensor | None, Problem | None]:
-    """Make one step; return this rank's loss, or what was wrong with it."""
+    run: Run, inputs: Iterator[Inputs], judge: Judge, outcomes: Outcomes, step: int
+) -> StepResult:
+    """Begin one step on the device, and the copy of its outcome to the host."""
     grad_accum_steps = run.config.grad_accum_steps(run.ranks.world_size)
     uids: list[torch.Tensor] = []
 
@@ -117,39 +120,84 @@ def _step(
         lr=run.plan.lr(step),
         limit=judge.limit,
     )
-    problem = judge.judge(step, result.losses.tolist(), is_updated=bool(result.is_updated))
-    if problem is None:
-        return result.loss, None
-    record_problem(problem, uids, run_dir=run.run_dir, ranks=run.ranks)
-    return None, problem
+    outcomes.add(step, result, limit=judge.limit, uids=uids)
+    return result
 
 
-def _noted(inputs: Iterator[Inputs], bad_samples: BadSamples) -> Iterator[Inputs]:
+def _noted(inputs: Iterator[Inputs], step: int, bad_samples: BadSamples) -> Iterator[Inputs]:
     """Yield micro-batches, and note which of their samples stand in place of others."""
     for micro in inputs:
-        bad_samples.note(micro.replaced)
+        bad_samples.note(step, micro.replaced)
         yield micro
 
 
-def _agree(
-    run: Run, saving: Saving, bad_samples: BadSamples, stop: StopRequest, *, step: int
-) -> tuple[StopReason, bool]:
-    """Return why the ranks stop after this step, falsy if they do not, and whether a save is due.
+def _look(
+    run: Run, judge: Judge, outcomes: Outcomes, step: int, *, is_whole: bool
+) -> Problem | None:
+    """Judge what is to be judged once a step has begun; return the last of too many problems.
 
-    The answers are the same on all ranks; a save under way is taken further.
+    Args:
+        run: The run.
+        judge: Says which steps are sound.
+        outcomes: What became of them.
+        step: The step that has begun, 0-based.
+        is_whole: Whether this step is judged too, which waits for it.
     """
+    if judge.is_time(step):
+        if problem := _judge(run, judge, outcomes, before=step):
+            return problem
+        judge.set_limit()
+    return _judge(run, judge, outcomes, before=step + 1) if is_whole else None
+
+
+def _judge(run: Run, judge: Judge, outcomes: Outcomes, *, before: int) -> Problem | None:
+    """Judge the steps before one, and record what was wrong with them; the last of too many."""
+    for outcome in outcomes.take(before=before):
+        if problem := judge.judge(outcome):
+            record_problem(problem, outcome.uids, run_dir=run.run_dir, ranks=run.ranks)
+            if judge.too_many:
+                return problem
+    return None
+
+
+def _asked(
+    run: Run, saving: Saving, bad_samples: BadSamples, stop: StopRequest
+) -> tuple[int, int, int, int]:
+    """Return what this rank asks of all: to stop, its part of a save, to save, to listen."""
     limit = run.config.run.time_limit_hours
     if limit is not None and stop.seconds > 3600 * limit:
         stop.ask(StopReason.TIME_LIMIT)
-    own = (stop.reason, saving.status, saving.is_due(step), bad_samples.has_fresh)
-    asked, status, is_due, has_fresh = highest(own, device=run.device)
+    return stop.reason, saving.status, saving.is_time, bad_samples.has_fresh
+
+
+def _hear(
+    asked: Sequence[int], saving: Saving, bad_samples: BadSamples, stop: StopRequest
+) -> tuple[StopReason, bool]:
+    """Return why the ranks stop after this step, falsy if they do not, and whether all save now.
+
+    Args:
+        asked: The highest of what the ranks asked, the same on all.
+        saving: Its save under way is taken further.
+        bad_samples: Shared where a rank has something to tell.
+        stop: Told that its request has been heard.
+    """
+    reason, status, is_time, has_fresh = asked
     saving.advance(status)
     if has_fresh:
-        bad_samples.share(step - 1, epoch=(step - 1) // run.loader.steps_per_epoch)
-        is_due = is_due or bad_samples.are_too_many
-    if reason := StopReason(asked):
+        bad_samples.share()
+    if reason:
         stop.hear()
-    return reason, bool(is_due)
+    return StopReason(reason), bool(is_time) or bad_samples.are_too_many
+
+
+def _save(
+    step: int, displays: Displays, saving: Saving, judge: Judge, bad_samples: BadSamples
+) -> None:
+    """Begin to save the state after so many steps; all of them have been judged."""
+    if highest([bad_samples.has_fresh])[0]:
+        bad_samples.share()
+    progress = {"stability": judge.state(), "bad_samples": bad_samples.state()}
+    saving.begin(step, {**displays.state(), **progress})
 
 
 def _inputs(run: Run, start_step: int) -> Generator[Inputs, None, None]:

@@ -43,31 +43,32 @@ class Interval:
         self._clock = clock
         self._begin()
         if begun:
-            self._loss_sum += begun["loss_sum"]
-            self._num_earlier_steps = int(begun["num_steps"])
+            self._sums += self._sums.new_tensor([begun["loss_sum"], begun["num_steps"]])
 
     def _begin(self) -> None:
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self._device)
+        # Of the steps that changed the weights: this rank's losses, and how many.
+        self._sums = torch.zeros(2, dtype=torch.float64, device=self._device)
         self._num_steps = 0
-        self._num_earlier_steps = 0
         self._begun_at = self._clock()
 
     def state(self) -> dict[str, float]:
         """Return what the next start needs to go on; all ranks call this together."""
-        mean = _mean_over_ranks(self._loss_sum.clone())
-        return {"loss_sum": mean.item(), "num_steps": self._num_steps + self._num_earlier_steps}
+        loss_sum, num_steps = _mean_over_ranks(self._sums.clone()).tolist()
+        return {"loss_sum": loss_sum, "num_steps": round(num_steps)}
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no step has been counted."""
-        return self._num_steps + self._num_earlier_steps == 0
+    def add(self, loss: torch.Tensor, is_updated: torch.Tensor) -> None:
+        """Count a step.
 
-    def add(self, loss: torch.Tensor) -> None:
-        """Count a step with its loss, [] on the device, this rank's own."""
-        self._loss_sum += loss
+        Args:
+            loss: [] this rank's, on the device.
+            is_updated: [] whether the step changed the weights; the loss of one that did not is
+                not that of a model that goes on, and does not count.
+        """
+        counted = torch.stack([loss.double(), torch.ones_like(loss, dtype=torch.float64)])
+        self._sums += torch.where(is_updated, counted, 0.0)
         self._num_steps += 1
 
-    def close(self, *, wait_s: float) -> dict[str, float]:
+    def close(self, *, wait_s: float) -> dict[str, float] | None:
         """Return the interval's metrics and begin the next; all ranks call this together.
 
         Args:
@@ -75,11 +76,14 @@ class Interval:
 
         Returns:
             Loss, mean over the interval's steps and all ranks; throughput of all ranks together;
-            share of the time this rank waited for data; its peak memory so far.
+            share of the time this rank waited for data; its peak memory so far. None, and the
+            interval goes on, where no step changed the weights.
         """
-        mean = _mean_over_ranks(self._loss_sum / (self._num_steps + self._num_earlier_steps))
-        # Reading the loss waits for the device, so the clock is read after it.
-        metrics = {"train/loss": mean.item()}
+        # Reading the sums waits for the device, so the clock is read after it.
+        loss_sum, num_updated = _mean_over_ranks(self._sums.clone()).tolist()
+        if num_updated == 0:
+            return None
+        metrics = {"train/loss": loss_sum / num_updated}
         elapsed_s = self._clock() - self._begun_at
         metrics |= {
             "perf/images_per_s": self._num_steps * self._global_batch_size / elapsed_s,

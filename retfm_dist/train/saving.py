@@ -65,12 +65,14 @@ class Saving:
         """What this rank's thread is at."""
         return self._saver.status
 
-    def is_due(self, step: int) -> bool:
-        """Whether to save after `step` steps, as the main rank sees it; False on the others."""
-        is_last = step == self._run.plan.total_steps
-        return self._run.ranks.is_main and (
-            is_last or self._trigger.is_due(step, is_saving=self._saver.is_saving)
-        )
+    def is_planned(self, step: int) -> bool:
+        """Whether to save after `step` steps whatever the time, the same on all ranks."""
+        return step == self._run.plan.total_steps or self._trigger.is_planned(step)
+
+    @property
+    def is_time(self) -> bool:
+        """Whether it is time to save, as the main rank sees it; False on the others."""
+        return self._run.ranks.is_main and self._trigger.is_time(is_saving=self._saver.is_saving)
 
     def advance(self, status: int) -> None:
         """Take the save under way one stage further; all ranks call this with the highest status.

@@ -1,13 +1,14 @@
 """Judgement of each step, the same on all ranks: sound, not finite, or a spike of the loss.
 
-A step that is not sound changes no weight on any rank. Several in a row are no accident of a few
-images: the run goes back to a checkpoint and passes over the window of steps around them.
+A step that is not sound changes no weight on any rank; the device sees to that by itself, and the
+host learns of it some steps later. Several in a row are no accident of a few images: the run goes
+back to a checkpoint and passes over the window of steps around them.
 """
 
 import math
 import statistics
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -20,6 +21,25 @@ _MAD_TO_DEVIATION = 1.4826
 """The standard deviation of a normal distribution in median absolute deviations."""
 _LEAST_DEVIATION = 0.01
 """Of the median: losses that hardly vary are not spikes for a last digit."""
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What became of a step, on the host.
+
+    Attributes:
+        step: The step, 0-based.
+        losses: Loss of each rank.
+        is_updated: Whether the weights have changed.
+        limit: Largest mean loss that was no spike.
+        uids: [B] int64 of each of this rank's micro-batches.
+    """
+
+    step: int
+    losses: tuple[float, ...]
+    is_updated: bool
+    limit: float
+    uids: tuple[torch.Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,14 +85,29 @@ class Judge:
         self._recent: deque[float] = deque(maxlen=config.spike_history)
         self._recent.extend(begun["recent_losses"] if begun else ())
         self._bad_steps: list[int] = list(begun["bad_steps"] if begun else ())
+        self.limit: float = begun.get("limit", _NO_LIMIT) if begun else _NO_LIMIT
 
     def state(self) -> dict[str, Any]:
         """Return what the next start needs to judge alike."""
-        return {"recent_losses": list(self._recent), "bad_steps": list(self._bad_steps)}
+        return {
+            "recent_losses": list(self._recent),
+            "bad_steps": list(self._bad_steps),
+            "limit": self.limit,
+        }
 
-    @property
-    def limit(self) -> float:
-        """Largest mean loss of the next step that is no spike.
+    def is_time(self, step: int) -> bool:
+        """Whether all steps before this one, which has been begun, are to be judged now.
+
+        The device still has this step to do meanwhile, so that judging makes nobody wait.
+        """
+        return step % self._config.judge_every == 0
+
+    def set_limit(self) -> None:
+        """Set the limit anew; at fixed steps, so that the run's other interruptions change none."""
+        self.limit = self._robust_limit()
+
+    def _robust_limit(self) -> float:
+        """Return the largest mean loss that is no spike.
 
         The median of the last sound losses plus `spike_deviations` robust standard deviations;
         without limit while there are less than half of `spike_history`.
@@ -85,22 +120,17 @@ class Judge:
         deviation = max(_MAD_TO_DEVIATION * mad, _LEAST_DEVIATION * abs(median))
         return median + deviations * deviation
 
-    def judge(self, step: int, losses: Sequence[float], *, is_updated: bool) -> Problem | None:
-        """Return what is wrong with a step, or None.
-
-        Args:
-            step: The step, 0-based.
-            losses: Loss of each rank.
-            is_updated: Whether the engine changed the weights.
-        """
-        limit, mean = self.limit, statistics.fmean(losses)
+    def judge(self, outcome: StepOutcome) -> Problem | None:
+        """Return what is wrong with a step, or None; steps come in order."""
+        step, losses, limit = outcome.step, outcome.losses, outcome.limit
+        mean = statistics.fmean(losses)
         bad = tuple(rank for rank, loss in enumerate(losses) if not math.isfinite(loss))
         if bad:
-            problem = Problem(step, "loss", bad, tuple(losses), limit)
+            problem = Problem(step, "loss", bad, losses, limit)
         elif mean > limit:
-            problem = Problem(step, "spike", (), tuple(losses), limit)
-        elif not is_updated:
-            problem = Problem(step, "gradient", (), tuple(losses), limit)
+            problem = Problem(step, "spike", (), losses, limit)
+        elif not outcome.is_updated:
+            problem = Problem(step, "gradient", (), losses, limit)
         else:
             self._bad_steps = []
             self._recent.append(mean)

@@ -22,18 +22,18 @@ def test_a_ratio_allows_for_at_least_one_unless_it_is_zero():
 
 
 def test_each_sample_is_logged_and_counted_by_epoch(tmp_path, caplog):
-    bad = BadSamples(tmp_path / "bad.jsonl", most=3, ranks=Ranks())
+    bad = BadSamples(tmp_path / "bad.jsonl", most=3, steps_per_epoch=20, ranks=Ranks())
     assert not bad.has_fresh
-    bad.note([damaged(1), damaged(2)])
+    bad.note(7, [damaged(1), damaged(2)])
     assert bad.has_fresh
-    bad.share(7, epoch=0)
+    bad.share()
     assert not bad.has_fresh
-    bad.note([damaged(1)])
-    bad.share(9, epoch=0)
+    bad.note(9, [damaged(1)])
+    bad.share()
     assert bad.state() == {"epoch": 0, "count": 3}
     assert not bad.are_too_many
-    bad.note([damaged(2)])
-    bad.share(30, epoch=1)
+    bad.note(30, [damaged(2)])
+    bad.share()
     assert bad.state() == {"epoch": 1, "count": 1}
     lines = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_text().splitlines()]
     assert [(line["step"], line["epoch"], line["row"]) for line in lines] == [
@@ -46,9 +46,15 @@ def test_each_sample_is_logged_and_counted_by_epoch(tmp_path, caplog):
 
 
 def test_too_many_name_the_tars_they_are_in(tmp_path):
-    bad = BadSamples(tmp_path / "bad.jsonl", most=3, ranks=Ranks(), begun={"epoch": 2, "count": 2})
-    bad.note([damaged(1, "000007.tar"), damaged(1)])
-    bad.share(50, epoch=2)
+    bad = BadSamples(
+        tmp_path / "bad.jsonl",
+        most=3,
+        steps_per_epoch=20,
+        ranks=Ranks(),
+        begun={"epoch": 2, "count": 2},
+    )
+    bad.note(50, [damaged(1, "000007.tar"), damaged(1)])
+    bad.share()
     assert bad.are_too_many
     assert str(bad.refusal()).startswith(
         f"{tmp_path}/bad.jsonl: too many images cannot be used: 4 in epoch 2; "
@@ -56,10 +62,25 @@ def test_too_many_name_the_tars_they_are_in(tmp_path):
     )
 
 
+def test_two_epochs_told_at_once_are_counted_apart(tmp_path):
+    bad = BadSamples(tmp_path / "bad.jsonl", most=3, steps_per_epoch=20, ranks=Ranks())
+    bad.note(19, [damaged(row) for row in range(3)])
+    bad.note(20, [damaged(4)])
+    bad.share()
+    assert bad.state() == {"epoch": 1, "count": 1}
+    assert not bad.are_too_many
+    bad.note(39, [damaged(row) for row in range(3)])
+    bad.note(40, [damaged(4)])
+    bad.share()
+    assert bad.state() == {"epoch": 1, "count": 4}
+    assert bad.are_too_many, "a new epoch does not excuse the one before"
+    assert "4 in epoch 1" in str(bad.refusal())
+
+
 def test_many_at_once_do_not_flood_the_terminal(tmp_path, caplog):
-    bad = BadSamples(tmp_path / "bad.jsonl", most=3, ranks=Ranks())
-    bad.note([damaged(row) for row in range(40)])
-    bad.share(0, epoch=0)
+    bad = BadSamples(tmp_path / "bad.jsonl", most=3, steps_per_epoch=20, ranks=Ranks())
+    bad.note(0, [damaged(row) for row in range(40)])
+    bad.share()
     assert len(caplog.messages) == 6
     assert caplog.messages[-1] == "and of 35 more, see bad.jsonl"
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from retfm_dist.train.run import Job, Run
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.schedule import plan_run
 from retfm_dist.train.skips import Skips
+from retfm_dist.train.step import StepResult
 from tests.fakes.training import FakeLoader, FakeModel, TinyMae, tiny_config
 
 MODEL = FakeModel(TinyMae())
@@ -51,7 +53,8 @@ def tracker(monkeypatch):
 
 def show(shown, step, loss):
     shown.begin_step()
-    shown.show(step, loss)
+    is_updated = torch.isfinite(loss)
+    shown.show(step, StepResult(loss, loss[None], is_updated))
 
 
 def test_making_displays_has_no_effect(run, tracker):
@@ -109,7 +112,7 @@ def test_utilization_is_shown_where_the_peak_is_known(run, tracker, monkeypatch)
 def test_an_interval_of_bad_steps_alone_has_no_line(run, tracker):
     with Displays(run, start_step=0, model=MODEL) as shown:
         show(shown, 1, torch.tensor(0.5))
-        show(shown, 2, None)
+        show(shown, 2, torch.tensor(math.nan))
         show(shown, 3, torch.tensor(1.5))
     lines = [json.loads(line) for line in run.run_dir.metrics_path.read_text().splitlines()]
     assert [(line["step"], line["train/loss"]) for line in lines] == [(1, 0.5), (3, 1.5)]

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from collections import Counter
 
 import pytest
 
@@ -12,6 +13,7 @@ from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
 from retfm_dist.train.checkpoint.read import read_state
 from retfm_dist.train.run_dir import RunDir
 from tests.fakes.checkpoints import bits_of
+from tests.fakes.host_waits import HostWaits
 from tests.fakes.training import FakeLoader, FakeModel, TinyMae, run_fit, tiny_config
 
 
@@ -128,6 +130,39 @@ def test_killed_around_a_rollback_it_ends_with_the_same_bits(tmp_path, device, c
     assert anomalies(tmp_path / "straight") == anomalies(tmp_path / "cut")
 
 
+SPIKES = {7: 50.0, 11: 60.0, 12: 50.0}
+
+
+@pytest.mark.parametrize("every", [3, 4, 5])
+@pytest.mark.parametrize("cut_at", [6, 8, 12, 13, 15])
+def test_cut_off_at_any_step_the_same_spikes_are_found(tmp_path, device, cut_at, every):
+    """The limit follows the losses by steps of its own, which are not those of the saves."""
+    changes = {
+        "stability__spike_deviations": 6,
+        "stability__spike_history": 4,
+        "stability__judge_every": every,
+        "checkpoint__every": "2 steps",
+    }
+    run(make(tmp_path / "straight", **(changes | {"checkpoint__every": "16 steps"})), SPIKES)
+    config = make(tmp_path / "cut", **changes)
+    run(config, SPIKES, cut_at=cut_at)
+    run(config, SPIKES)
+    one, other = (find_checkpoint(tmp_path / name) for name in ("straight", "cut"))
+    assert bits_of(one) == bits_of(other)
+    assert anomalies(tmp_path / "straight") == anomalies(tmp_path / "cut")
+    assert 7 in [line["step"] for line in anomalies(tmp_path / "cut")]
+
+
+def test_the_host_learns_late_and_goes_back_all_the_same(tmp_path, device):
+    changes = {"stability__judge_every": 4, "checkpoint__every": "8 steps"}
+    run(make(tmp_path / "late", **changes), BAD)
+    run(make(tmp_path / "at_once", **(changes | {"stability__judge_every": 1})), BAD)
+    one, other = (find_checkpoint(tmp_path / name) for name in ("late", "at_once"))
+    assert bits_of(one) == bits_of(other)
+    assert anomalies(tmp_path / "late") == anomalies(tmp_path / "at_once")
+    assert [line["step"] for line in anomalies(tmp_path / "late")] == [9, 10, 11]
+
+
 def test_a_run_that_goes_back_too_often_ends_and_keeps_its_checkpoint(tmp_path, device):
     factors = dict.fromkeys(range(5, 16), math.nan)
     with pytest.raises(TrainError, match="the run has gone back 2 times already.*--override"):
@@ -152,3 +187,21 @@ def test_a_window_at_the_end_is_saved_too(tmp_path, device):
 def test_a_window_that_is_none_is_refused(tmp_path, window):
     with pytest.raises(ValueError, match="skip_steps must be windows"):
         make(tmp_path, stability__skip_steps=[window])
+
+
+def test_twice_as_many_steps_make_the_host_wait_no_oftener(tmp_path, device):
+    """Between lines, saves and judgements the loop reads nothing from the device either."""
+    found = []
+    for steps in (8, 16):
+        config = make(
+            tmp_path / str(steps),
+            schedule__duration=f"{steps} steps",
+            checkpoint__every="16 steps",
+            log__every="16 steps",
+            stability__judge_every=16,
+        )
+        with HostWaits() as waits:
+            run_fit(config)
+        found.append(Counter(waits.found))
+    # Each step's outcome is read once, long after it was copied to the host.
+    assert found[1] - found[0] == {"tolist": 8}

@@ -1,3 +1,5 @@
+import math
+
 import torch
 
 from retfm_dist.train.metrics import Interval, metrics_line, peak_memory_bytes
@@ -5,6 +7,7 @@ from retfm_dist.train.schedule import plan_run
 from tests.fakes.training import tiny_config
 
 CPU = torch.device("cpu")
+YES, NO = torch.tensor(True), torch.tensor(False)
 
 
 class FakeClock:
@@ -19,7 +22,7 @@ def test_an_interval_is_a_mean_and_a_rate():
     clock = FakeClock()
     interval = Interval(global_batch_size=64, device=CPU, clock=clock)
     for loss in (1.0, 2.0, 6.0):
-        interval.add(torch.tensor(loss))
+        interval.add(torch.tensor(loss), YES)
         clock.now += 2.0
     metrics = interval.close(wait_s=1.5)
     assert metrics["train/loss"] == 3.0
@@ -31,10 +34,10 @@ def test_an_interval_is_a_mean_and_a_rate():
 def test_the_next_interval_begins_afresh():
     clock = FakeClock()
     interval = Interval(global_batch_size=10, device=CPU, clock=clock)
-    interval.add(torch.tensor(9.0))
+    interval.add(torch.tensor(9.0), YES)
     clock.now += 1.0
     interval.close(wait_s=0.0)
-    interval.add(torch.tensor(5.0))
+    interval.add(torch.tensor(5.0), YES)
     clock.now += 4.0
     metrics = interval.close(wait_s=0.0)
     assert (metrics["train/loss"], metrics["perf/images_per_s"]) == (5.0, 2.5)
@@ -61,10 +64,10 @@ def test_peak_memory_is_in_bytes():
 def test_an_interval_goes_on_where_an_earlier_start_left_it():
     clock = FakeClock()
     first = Interval(global_batch_size=10, device=CPU, clock=clock)
-    first.add(torch.tensor(1.0))
-    first.add(torch.tensor(2.0))
+    first.add(torch.tensor(1.0), YES)
+    first.add(torch.tensor(2.0), YES)
     second = Interval(global_batch_size=10, device=CPU, clock=clock, begun=first.state())
-    second.add(torch.tensor(6.0))
+    second.add(torch.tensor(6.0), YES)
     clock.now += 4.0
     metrics = second.close(wait_s=0.0)
     assert metrics["train/loss"] == 3.0
@@ -72,9 +75,13 @@ def test_an_interval_goes_on_where_an_earlier_start_left_it():
     assert second.state() == {"loss_sum": 0.0, "num_steps": 0}
 
 
-def test_an_interval_without_a_sound_step_is_empty():
+def test_the_loss_of_a_step_that_changed_no_weight_does_not_count():
     interval = Interval(global_batch_size=10, device=CPU)
-    assert interval.is_empty
-    interval.add(torch.tensor(1.0))
-    assert not interval.is_empty
-    assert not Interval(global_batch_size=1, device=CPU, begun=interval.state()).is_empty
+    interval.add(torch.tensor(math.nan), NO)
+    assert interval.close(wait_s=0.0) is None
+    assert interval.state() == {"loss_sum": 0.0, "num_steps": 0}
+    interval.add(torch.tensor(1.0), YES)
+    interval.add(torch.tensor(math.inf), NO)
+    interval.add(torch.tensor(2.0), YES)
+    assert interval.state() == {"loss_sum": 3.0, "num_steps": 2}
+    assert interval.close(wait_s=0.0)["train/loss"] == 1.5

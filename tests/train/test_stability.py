@@ -6,27 +6,34 @@ import pytest
 import torch
 
 from retfm_dist.config.schema import StabilityConfig
-from retfm_dist.train.stability import Judge, is_sound
+from retfm_dist.train.stability import Judge, StepOutcome, is_sound
+
+
+def outcome(step, losses, *, is_updated, limit=1e30):
+    return StepOutcome(step, tuple(losses), is_updated, limit)
 
 
 def judged(judge, losses, *, begin=0):
     """Judge steps of one rank as a run does: a step above the limit is not updated."""
-    return [
-        judge.judge(step, [loss], is_updated=math.isfinite(loss) and loss <= judge.limit)
-        for step, loss in enumerate(losses, begin)
-    ]
+    found = []
+    for step, loss in enumerate(losses, begin):
+        limit = judge.limit
+        is_updated = math.isfinite(loss) and loss <= limit
+        found.append(judge.judge(outcome(step, [loss], is_updated=is_updated, limit=limit)))
+        judge.set_limit()
+    return found
 
 
 def test_a_rank_whose_loss_is_not_finite_is_named():
     judge = Judge(StabilityConfig())
-    found = judge.judge(7, [0.5, math.nan, 0.4, math.inf], is_updated=False)
+    found = judge.judge(outcome(7, [0.5, math.nan, 0.4, math.inf], is_updated=False))
     assert found is not None
     assert (found.step, found.kind, found.ranks) == (7, "loss", (1, 3))
     assert found.words == "the loss is not finite on rank 1, 3"
 
 
 def test_a_gradient_that_is_not_finite_names_no_rank():
-    found = Judge(StabilityConfig()).judge(7, [0.5, 0.4], is_updated=False)
+    found = Judge(StabilityConfig()).judge(outcome(7, [0.5, 0.4], is_updated=False))
     assert found is not None
     assert (found.kind, found.ranks, found.words) == ("gradient", (), "the gradient is not finite")
 
@@ -34,9 +41,9 @@ def test_a_gradient_that_is_not_finite_names_no_rank():
 def test_bad_steps_are_too_many_only_in_a_row():
     judge = Judge(StabilityConfig(skips_before_rollback=3))
     for step, loss in enumerate([math.nan, math.nan, 0.5, math.nan, math.nan]):
-        judge.judge(step, [loss], is_updated=loss == 0.5)
+        judge.judge(outcome(step, [loss], is_updated=loss == 0.5))
         assert judge.too_many is None
-    judge.judge(5, [math.nan], is_updated=False)
+    judge.judge(outcome(5, [math.nan], is_updated=False))
     assert judge.too_many == (3, 6)
 
 
@@ -111,9 +118,28 @@ def test_a_step_is_sound_where_losses_and_gradients_are(losses, norm, limit, exp
 def test_a_state_does_not_change_after_it_was_taken():
     """It is written beside training, while the judge goes on."""
     judge = Judge(StabilityConfig())
-    judge.judge(0, [1.0], is_updated=True)
-    judge.judge(1, [math.nan], is_updated=False)
+    judge.judge(outcome(0, [1.0], is_updated=True))
+    judge.judge(outcome(1, [math.nan], is_updated=False))
     state = judge.state()
-    judge.judge(2, [math.nan], is_updated=False)
-    judge.judge(3, [1.0], is_updated=True)
-    assert state == {"recent_losses": [1.0], "bad_steps": [1]}
+    judge.judge(outcome(2, [math.nan], is_updated=False))
+    judge.judge(outcome(3, [1.0], is_updated=True))
+    assert (state["recent_losses"], state["bad_steps"]) == ([1.0], [1])
+
+
+def test_the_limit_changes_at_fixed_steps_only():
+    judge = Judge(StabilityConfig(spike_deviations=3, spike_history=4, judge_every=5))
+    assert [step for step in range(20) if judge.is_time(step)] == [0, 5, 10, 15]
+    for step in range(4):
+        judge.judge(outcome(step, [1.0], is_updated=True))
+    assert judge.limit == torch.finfo(torch.float32).max
+    judge.set_limit()
+    assert judge.limit == pytest.approx(1.03)
+    # A later start has the limit of the one before, whatever it was judged by in between.
+    judge.judge(outcome(4, [9.0], is_updated=True))
+    assert Judge(StabilityConfig(), judge.state()).limit == judge.limit
+
+
+def test_a_step_is_judged_by_the_limit_that_it_was_begun_with():
+    judge = Judge(StabilityConfig())
+    assert judge.judge(outcome(0, [2.0], is_updated=False, limit=1.5)).kind == "spike"
+    assert judge.judge(outcome(1, [2.0], is_updated=True, limit=2.5)) is None

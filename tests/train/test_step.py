@@ -5,9 +5,13 @@ import math
 import pytest
 import torch
 
+from retfm_dist.ranks.world import Ranks
 from retfm_dist.rng.streams import mask_noise
+from retfm_dist.train.engine.engine import Engine
+from retfm_dist.train.outcomes import Outcomes
 from retfm_dist.train.step import Inputs, batch_inputs, train_step
-from tests.fakes.training import FakeBatch
+from tests.fakes.host_waits import HostWaits
+from tests.fakes.training import FakeBatch, FakeLoader, TinyMae, tiny_config
 
 CPU = torch.device("cpu")
 
@@ -62,6 +66,40 @@ def test_a_gradient_that_is_not_finite_is_not_learned_from():
 def test_a_mean_loss_above_the_limit_is_not_learned_from():
     assert step(RecordingEngine([1.0, 3.0]), 2, limit=2.0).is_updated
     assert not step(RecordingEngine([1.0, 3.1]), 2, limit=2.0).is_updated
+
+
+@pytest.mark.parametrize("micro", [2, 8])
+@pytest.mark.parametrize(
+    ("stage", "precision"), [(0, "fp32"), (1, "fp32"), (2, "fp32"), (1, "bf16"), (2, "bf16")]
+)
+def test_the_host_waits_for_nothing_in_a_step(tmp_path, device, stage, precision, micro):
+    config = tiny_config(
+        tmp_path,
+        engine__zero_stage=stage,
+        engine__precision=precision,
+        schedule__micro_batch_size=micro,
+        optimizer__gradient_clipping=1.0,
+    )
+    engine = Engine(config, model=TinyMae(), ranks=Ranks(), device=device)
+    outcomes = Outcomes()
+
+    def make(step):
+        inputs = [
+            batch_inputs(batch, seed=0, num_patches=4, device=device)
+            for batch in FakeLoader(config, Ranks()).batches(step, step + 1)
+        ]
+        found = train_step(engine, inputs, grad_accum_steps=len(inputs), lr=0.1, limit=9.0)
+        outcomes.add(step, found, limit=9.0, uids=())
+
+    make(0)
+    with HostWaits() as waits:
+        make(1)
+    assert waits.found == []
+    with HostWaits() as waits:
+        bool(torch.ones(()))  # the counter itself counts
+        torch.ones(2).tolist()
+    assert waits.found == ["aten::_local_scalar_dense", "tolist"]
+    engine.close()
 
 
 def test_masks_follow_from_seed_epoch_and_uid():

@@ -178,7 +178,7 @@ class Saver:
         while self._save is not None:
             if self._save.future is not None:
                 wait([self._save.future])
-            self.advance(highest([self.status], device=self._device)[0])
+            self.advance(highest([self.status])[0])
 
     def close(self) -> None:
         """End the thread after what it writes just now; a save that is not finished is none."""

@@ -49,17 +49,20 @@ class Trigger:
         self._since = clock()
         self._cost_s: float | None = None
 
-    def is_due(self, step: int, *, is_saving: bool) -> bool:
-        """Whether to save after `step` steps; clocks differ, so the main rank's answer counts.
+    def is_planned(self, step: int) -> bool:
+        """Whether to save after `step` completed steps, by their number."""
+        return bool(self._every_steps) and step % self._every_steps == 0
+
+    def is_time(self, *, is_saving: bool) -> bool:
+        """Whether to save by the clock; clocks differ, so the main rank's answer counts.
 
         Args:
-            step: Completed steps.
-            is_saving: Whether the checkpoint before is still being written. Only one that is due by
-                its step waits for it.
+            is_saving: Whether the checkpoint before is still being written, which one that is due
+                by its step waits for and one by the clock does not.
         """
-        if self._every_steps:
-            return step % self._every_steps == 0
-        return not is_saving and self._clock() - self._since >= self._wait_s()
+        if self._every_steps or is_saving:
+            return False
+        return self._clock() - self._since >= self._wait_s()
 
     def saved(self, *, stall_s: float) -> None:
         """Note that a checkpoint has begun.

@@ -46,6 +46,9 @@ def start_ranks(ranks: Ranks, *, timeout_s: float) -> torch.device:
         device = torch.device(accelerator.device_name(ranks.local_rank))
         accelerator.set_device(ranks.local_rank)
     backend = accelerator.communication_backend_name() or "gloo"
+    if device.type != "cpu":
+        # Decisions of the hosts travel beside what the devices exchange, as by PyTorch's default.
+        backend = f"cpu:gloo,{device.type}:{backend}"
     if not has_group():
         _join_group(backend, ranks, device, datetime.timedelta(seconds=timeout_s))
     # DeepSpeed reads the local rank from the environment only, also where no launcher set it.

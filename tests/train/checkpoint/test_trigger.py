@@ -24,7 +24,7 @@ def trigger(every, *, every_steps=0, hours=24.0):
 
 def test_steps_are_due_by_the_step_alone_also_while_one_is_written():
     found, _ = trigger("3 steps", every_steps=3)
-    due = [step for step in range(1, 10) if found.is_due(step, is_saving=True)]
+    due = [step for step in range(1, 10) if found.is_planned(step)]
     assert due == [3, 6, 9]
 
 
@@ -32,36 +32,36 @@ def test_steps_are_due_by_the_step_alone_also_while_one_is_written():
 def test_a_time_is_due_by_the_clock_and_waits_for_the_one_before(every, seconds):
     found, clock = trigger(every)
     clock.now = seconds - 1
-    assert not found.is_due(1, is_saving=False)
+    assert not found.is_time(is_saving=False)
     clock.now = seconds
-    assert not found.is_due(2, is_saving=True)
-    assert found.is_due(2, is_saving=False)
+    assert not found.is_time(is_saving=True)
+    assert found.is_time(is_saving=False)
     found.saved(stall_s=1.0)
-    assert not found.is_due(3, is_saving=False)
+    assert not found.is_time(is_saving=False)
     clock.now = 2 * seconds
-    assert found.is_due(4, is_saving=False)
+    assert found.is_time(is_saving=False)
 
 
 def test_continuous_is_due_as_soon_as_the_one_before_is_written():
     found, _ = trigger("continuous")
-    assert found.is_due(1, is_saving=False)
+    assert found.is_time(is_saving=False)
     found.saved(stall_s=3.0)
-    assert not found.is_due(2, is_saving=True)
-    assert found.is_due(3, is_saving=False)
+    assert not found.is_time(is_saving=True)
+    assert found.is_time(is_saving=False)
 
 
 def test_auto_measures_once_and_then_keeps_to_the_formula():
     found, clock = trigger("auto", hours=2)
     clock.now = 59
-    assert not found.is_due(1, is_saving=False)
+    assert not found.is_time(is_saving=False)
     clock.now = 60
-    assert found.is_due(2, is_saving=False)
+    assert found.is_time(is_saving=False)
     found.saved(stall_s=0.5)
     expected = math.sqrt(2 * 0.5 * 7200)
     clock.now = 60 + expected - 0.1
-    assert not found.is_due(3, is_saving=False)
+    assert not found.is_time(is_saving=False)
     clock.now = 60 + expected
-    assert found.is_due(4, is_saving=False)
+    assert found.is_time(is_saving=False)
 
 
 def test_the_formula_loses_the_least():
