@@ -35,7 +35,7 @@ def pretrain(arguments: argparse.Namespace, stop: StopRequest) -> bool:
             find_config(arguments.config), arguments.overrides + arguments.intended
         )
         config.check_world(ranks.world_size)
-        device = start_ranks(ranks, timeout_s=config.run.collective_timeout_s)
+        device = start_ranks(ranks, config.run.collective_timeout_s, config.engine.device)
         is_finished = fit(
             config,
             build_model=partial(build_pretraining_model, config),

@@ -177,6 +177,9 @@ class ScheduleConfig(Section):
 class EngineConfig(Section):
     """How DeepSpeed runs the model."""
 
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """Where the model computes. "cuda" ends a start on a machine without a usable GPU; "auto" takes
+    a GPU where there is one, and the CPU only where there is no driver either."""
     zero_stage: Literal[0, 1, 2, 3] = 1
     """ZeRO stage; 1 shards the optimizer state and is the least that is exact in bf16."""
     precision: Literal["bf16", "fp32"]

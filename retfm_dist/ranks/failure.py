@@ -8,7 +8,17 @@ from retfm_dist.errors import RetfmError, TrainError, system_failure
 from retfm_dist.ranks.world import Ranks
 
 _GRACE_S = 10.0
-_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
+# As gloo says it, and as NCCL does: another process ended, its network failed, or a watchdog took
+# the communicator down.
+_LOST_PEER = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "remote process exited",
+    "ncclRemoteError",
+    "ncclSystemError",
+    "NCCL communicator was aborted",
+    "Watchdog caught collective operation timeout",
+)
 
 
 def is_lost_rank(error: BaseException) -> bool:

@@ -29,6 +29,7 @@ from retfm_dist.train.resume import choose_checkpoint
 from retfm_dist.train.rollback import plan_rollback
 from retfm_dist.train.run import Job, Run
 from retfm_dist.train.run_dir import RunDir
+from retfm_dist.train.same_start import check_same_start
 from retfm_dist.train.saving import Saving
 from retfm_dist.train.schedule import plan_run
 from retfm_dist.train.skips import Skips, Window, read_windows
@@ -84,6 +85,7 @@ def fit(
         stack.enter_context(_noting_failures(run_dir, ranks, heartbeat))
         loader = stack.enter_context(contextlib.closing(build_loader()))
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
+        check_same_start(config, loader, plan)
         job = Job(config, run_dir, plan, ranks, device, loader, heartbeat)
         stop = stop or StopRequest(ranks)
         outcome = _train_from(job, build_model(), start.checkpoint_dir, stop)

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from retfm_dist.config import PretrainConfig
-from retfm_dist.errors import CheckpointError, DataError
+from retfm_dist.errors import CheckpointError, DataError, TrainError
 from retfm_dist.ranks.agreement import from_each, from_main, gather_each, highest
 from retfm_dist.ranks.world import Ranks, ranks_from_environment
 from retfm_dist.train.checkpoint import saver as saver_module
@@ -27,9 +27,18 @@ from retfm_dist.train.checkpoint.saver import Retention, Saver
 from retfm_dist.train.engine.engine import Engine, SavedState
 from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
 from retfm_dist.train.run_dir import RunDir
+from retfm_dist.train.same_start import check_same_start
+from retfm_dist.train.schedule import plan_run
 from retfm_dist.train.step import Inputs, StepResult, train_step
 from tests.fakes.checkpoints import state_of, weights_of, write_checkpoint
-from tests.fakes.training import TinyMae, TinyOutput, batches_of, run_steps, tiny_config
+from tests.fakes.training import (
+    FakeLoader,
+    TinyMae,
+    TinyOutput,
+    batches_of,
+    run_steps,
+    tiny_config,
+)
 
 # ZeRO stage, precision, micro-batch of a global batch of 8 on two ranks.
 CASES = [
@@ -137,6 +146,22 @@ def check_bad_steps(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[s
     return {"bad_steps": from_each(found)}
 
 
+def check_other_images(out_dir: Path, ranks: Ranks) -> dict[str, object]:
+    """Return what each rank says when rank 1 has another shard set under the same name."""
+    config = tiny_config(out_dir)
+    loader = FakeLoader(config, ranks)
+    plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
+    check_same_start(config, loader, plan)
+    if ranks.rank == 1:
+        loader.fingerprint = "a stale copy"
+    try:
+        check_same_start(config, loader, plan)
+        message = "none"
+    except TrainError as error:
+        message = str(error)
+    return {"other_images": from_each(message)}
+
+
 def check_timeouts(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[str, object]:
     """Return the timeouts of all groups that an engine leaves, s."""
     config = tiny_config(out_dir, run__collective_timeout_s=77)
@@ -209,6 +234,7 @@ def main(out_dir: Path) -> None:
         run_case(out_dir / f"{stage}-{precision}-{micro}", config, ranks, device)
     decisions = check_decisions(ranks) | check_saving(out_dir, ranks)
     decisions |= check_timeouts(out_dir, ranks, device)
+    decisions |= check_other_images(out_dir, ranks)
     decisions |= check_bad_steps(out_dir, ranks, device)
     if ranks.is_main:
         (out_dir / "decisions.json").write_text(json.dumps(decisions))

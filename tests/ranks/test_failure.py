@@ -1,7 +1,8 @@
 import pytest
+from torch.distributed import DistBackendError
 
 from retfm_dist.errors import DataError, TrainError
-from retfm_dist.ranks.failure import failing_once
+from retfm_dist.ranks.failure import failing_once, is_lost_rank
 from retfm_dist.ranks.world import Ranks
 
 
@@ -26,6 +27,12 @@ def test_a_lost_peer_is_one_line_and_a_defect_keeps_its_traceback():
         with failing_once(Ranks(world_size=2), sleep=waits.append):
             raise RuntimeError("gloo: Connection closed by peer [127.0.0.1]:1234")
     assert len(waits) == 1
+    remote = "NCCL error in: ProcessGroupNCCL.cpp:93, remote process exited or there was a network"
+    assert is_lost_rank(
+        DistBackendError(f"{remote} error, NCCL version 2.29\nncclRemoteError: ...")
+    )
+    assert is_lost_rank(DistBackendError("NCCL communicator was aborted on rank 3."))
+    assert not is_lost_rank(DistBackendError("NCCL error: ncclInvalidUsage: wrong arguments"))
     with pytest.raises(RuntimeError, match="shapes"), failing_once(Ranks(), sleep=waits.append):
         raise RuntimeError("shapes do not fit")
     assert len(waits) == 1

@@ -113,6 +113,12 @@ def test_what_one_rank_spoils_no_rank_learns_from(results):
             assert is_sound, name
 
 
+def test_ranks_with_other_images_stop_at_the_start(results):
+    for message in json.loads((results / "decisions.json").read_text())["other_images"]:
+        assert message.startswith("rank 1: the ranks do not start the same run: images differs")
+        assert "a stale copy" in message
+
+
 def test_every_group_has_the_timeout_of_the_config(results):
     found = json.loads((results / "decisions.json").read_text())["timeouts"]
     assert len(found) >= 2  # PyTorch's and DeepSpeed's

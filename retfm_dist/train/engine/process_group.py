@@ -2,6 +2,7 @@
 
 import datetime
 import os
+from typing import Literal
 
 import torch
 import torch.distributed
@@ -17,21 +18,29 @@ from retfm_dist.errors import TrainError
 from retfm_dist.ranks.agreement import has_group
 from retfm_dist.ranks.restarts import restart_count
 from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.engine.device import settle_accelerator
 from retfm_dist.train.engine.library import import_deepspeed
 
 
-def start_ranks(ranks: Ranks, *, timeout_s: float) -> torch.device:
+def start_ranks(
+    ranks: Ranks, timeout_s: float, device: Literal["auto", "cuda", "cpu"] = "auto"
+) -> torch.device:
     """Join the process group and return the device that this rank computes on.
-
-    The accelerator is DeepSpeed's choice: a GPU where there is one, unless DS_ACCELERATOR=cpu.
 
     Args:
         ranks: Which process this is, as the launcher said.
         timeout_s: Longest that a collective, and the meeting of the ranks, may take.
+        device: "auto" is a GPU where there is one, unless DS_ACCELERATOR=cpu.
 
     Raises:
-        TrainError: The rendezvous port is taken, or there are more ranks than GPUs.
+        TrainError: The rendezvous port is taken, there are more ranks than GPUs, or a GPU that is
+            asked for cannot be used.
     """
+    settle_accelerator(device)
+    return _join(ranks, timeout_s)
+
+
+def _join(ranks: Ranks, timeout_s: float) -> torch.device:
     deepspeed = import_deepspeed()
     accelerator = deepspeed.accelerator.get_accelerator()
     device = torch.device("cpu")
