@@ -38,7 +38,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=find_packages(include=["retfm_dist", "retfm_dist.*"]),
-    package_data={"retfm_dist": ["py.typed", "**/*.j2", "**/*.css"]},
+    package_data={"retfm_dist": ["py.typed", "**/*.j2", "**/*.css", "**/*.json"]},
     install_requires=[
         "deepspeed==0.19.8",  # exact: numeric defaults change between its patch releases
         "fsspec>=2024.2",

@@ -187,6 +187,24 @@ class EngineConfig(Section):
     reduce_bucket_size: Positive = 25_000_000
     """Gradient elements reduced at once; DeepSpeed's own 5e8 overlaps nothing for a ViT-L."""
 
+    compile: bool | None = None
+    """Whether each transformer block is compiled, which takes minutes at a start; null: on GPUs."""
+    attention: Literal["math", "flash", "efficient", "cudnn"] | None = None
+    """Attention kernel of PyTorch; null takes the fastest that has been measured and found right on
+    this device (model/attention_kernels.json), or lets PyTorch choose among all but cuDNN's."""
+
+    def compiles_on(self, device_type: str) -> bool:
+        """Return whether blocks are compiled on a device, "cuda" or "cpu"."""
+        if self.compile is not None:
+            return self.compile
+        return device_type == "cuda" and self.zero_stage < 3
+
+    @model_validator(mode="after")
+    def _sharded_weights_are_not_compiled(self) -> Self:
+        if self.compile and self.zero_stage == 3:
+            raise ValueError("compile needs whole weights; zero_stage 3 shards them")
+        return self
+
     @model_validator(mode="after")
     def _bf16_needs_sharding(self) -> Self:
         if self.precision == "bf16" and self.zero_stage == 0:

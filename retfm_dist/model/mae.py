@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from retfm_dist.config.schema import ModelConfig
 from retfm_dist.errors import ModelError
+from retfm_dist.model.attention import run_blocks
 from retfm_dist.model.init import initial_values
 from retfm_dist.model.masking import (
     PatchSplit,
@@ -72,6 +73,7 @@ class MaskedAutoencoder(nn.Module):
         self.num_patches = config.num_patches
         self.num_kept = config.num_kept
         self.norm_pix_loss = config.norm_pix_loss
+        self.attention_kernel: str | None = None  # the table's
 
         norm = partial(nn.LayerNorm, eps=1e-6)
         # timm takes any callable here; its annotation says type[Module].
@@ -147,6 +149,18 @@ class MaskedAutoencoder(nn.Module):
         patches = patchify(images, patch_size=self.patch_size)
         return self._encode(patches, self.pos_embed[:, 1:])
 
+    def compile_blocks(self, *, backend: str = "inductor") -> None:
+        """Compile each transformer block by itself, for one batch size, at its first call.
+
+        Blocks of one width share their code. What lies between them stays as it is: gradients are
+        ready block by block, and gathers have been miscompiled before.
+
+        Args:
+            backend: As `torch.compile` takes it.
+        """
+        for block in (*self.blocks, *self.decoder_blocks):
+            block.compile(dynamic=False, fullgraph=True, backend=backend)
+
     @torch.no_grad()
     def write_position_tables(self) -> None:
         """Compute the fixed position tables in float64 and store them in the model's type."""
@@ -165,9 +179,7 @@ class MaskedAutoencoder(nn.Module):
         patches = self.patch_embed(self._normalize(pixels).to(self.cls_token.dtype)) + pos_embed
         class_token = (self.cls_token + self.pos_embed[:, :1]).expand(patches.shape[0], -1, -1)
         tokens = torch.cat([class_token, patches], dim=1)
-        for block in self.blocks:
-            tokens = block(tokens)
-        return self.norm(tokens)
+        return self.norm(run_blocks(self.blocks, tokens, kernel=self.attention_kernel))
 
     def _decode(
         self, latent: Float[Tensor, "B visible D"], split: PatchSplit
@@ -179,9 +191,7 @@ class MaskedAutoencoder(nn.Module):
         order = torch.cat([split.ids_keep, split.ids_removed], dim=1)
         pos_embed = torch.cat([table[:, :1], take_patches(table[:, 1:], order)], dim=1)
         tokens = torch.cat([self.decoder_embed(latent), mask_tokens], dim=1) + pos_embed
-        for block in self.decoder_blocks:
-            tokens = block(tokens)
-        return tokens
+        return run_blocks(self.decoder_blocks, tokens, kernel=self.attention_kernel)
 
     def _predict(self, tokens: Float[Tensor, "B K E"]) -> Float[Tensor, "B K P"]:
         """Predict the pixels of the patches whose decoder tokens are given."""

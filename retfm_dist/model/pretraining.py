@@ -24,17 +24,20 @@ class PretrainingModel:
         initialize: Gives the module its first weights, those of `run.init_from` or random ones.
         draw: (images uint8 [B, 3, S, S], noise [B, L]) -> picture uint8 [H, W, 3].
         flops_per_image: Operations of the reference model's training step on one image.
+        compile: Compiles the module's blocks.
     """
 
     module: MaskedAutoencoder
     initialize: Callable[[], None]
     draw: Callable[[Tensor, Tensor], NDArray[np.uint8]]
     flops_per_image: int
+    compile: Callable[[], None]
 
 
 def build_pretraining_model(config: PretrainConfig) -> PretrainingModel:
     """Build the model of a run; no file is read before `initialize` is called."""
     module = MaskedAutoencoder(config.model)
+    module.attention_kernel = config.engine.attention
     if config.run.init_from is None:
         initialize = partial(init_weights, module, config.run.seed)
     else:
@@ -44,4 +47,5 @@ def build_pretraining_model(config: PretrainConfig) -> PretrainingModel:
         initialize,
         draw=partial(reconstruction_panel, module),
         flops_per_image=train_flops_per_image(config.model),
+        compile=module.compile_blocks,
     )

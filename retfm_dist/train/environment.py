@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,21 @@ COMPUTE_LIBRARIES = ("torch", "deepspeed", "timm", *DALI)
 """What the numbers of a run may depend on, beside this package."""
 
 
-def describe_environment(config: PretrainConfig, *, ranks: Ranks, device: str) -> dict[str, Any]:
+def describe_environment(
+    config: PretrainConfig, *, ranks: Ranks, engine: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the facts of this start, as JSON values; none names the host.
 
     Args:
         config: The run.
         ranks: For the world size.
-        device: Name of the accelerator.
+        engine: What computes: "accelerator" and "optimizer".
     """
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "versions": software_versions(*COMPUTE_LIBRARIES),
-        "accelerator": device,
+        **engine,
         "world_size": ranks.world_size,
         "config_hash": config_hash(config),
         "git_commit": git_commit(),

@@ -112,6 +112,8 @@ def _train_from(
         step = state["step"]
         saved = SavedState(checkpoint.weights, checkpoint.moments, state["num_updates"])
     job.heartbeat.note(step, "starting")
+    if config.engine.compiles_on(job.device.type):
+        model.compile()
     engine = Engine(config, model=model.module, ranks=ranks, device=job.device, saved=saved)
     with contextlib.closing(engine):
         overrides = _overrides(config, state)
@@ -200,7 +202,7 @@ def _describe_start(run: Run, step: int) -> None:
         run.run_dir,
         run.config,
         ranks=run.ranks,
-        device=run.device_name,
+        engine={"accelerator": run.device_name, "optimizer": run.engine.optimizer_name},
         loader=run.loader,
         step=step,
         overrides=run.overrides,

@@ -35,6 +35,11 @@ class TrainableModel(Protocol):
         ...
 
     @property
+    def compile(self) -> Callable[[], None]:
+        """Compiles the module for training, at the first step."""
+        ...
+
+    @property
     def flops_per_image(self) -> int:
         """Operations of the reference model's training step on one image."""
         ...

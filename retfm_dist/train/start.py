@@ -92,7 +92,7 @@ def describe_start(
     config: PretrainConfig,
     *,
     ranks: Ranks,
-    device: str,
+    engine: Mapping[str, str],
     loader: Loader,
     step: int,
     overrides: Sequence[Mapping[str, Any]] = (),
@@ -105,13 +105,13 @@ def describe_start(
         run_dir: The run directory.
         config: The run.
         ranks: For the world size.
-        device: Name of the accelerator.
+        engine: What computes: "accelerator" and "optimizer".
         loader: Says who is in the images.
         step: Completed steps.
         overrides: What has been changed in the course of the run, and at which step.
     """
     write_text(run_dir.config_path, to_yaml(config))
-    write_json(run_dir.environment_path, describe_environment(config, ranks=ranks, device=device))
+    write_json(run_dir.environment_path, describe_environment(config, ranks=ranks, engine=engine))
     if (cohort := loader.cohort()) is not None:
         write_json(run_dir.cohort_path, cohort)
     loader.write_membership(run_dir.membership_path)

@@ -48,6 +48,11 @@ def test_scientific_notation_is_a_number(tmp_path):
         ("crop_scale: [0.2, 1.0]", "crop_scale: [0.2]", r"data\.crop_scale"),
         ("micro_batch_size: 224", "micro_batch_size: 225", r"global_batch_size 1792 is not a multiple of micro_batch_size 225"),
         ("precision: bf16", "precision: bf16\n  zero_stage: 0", r"zero_stage 0 is inexact in bf16"),
+        (
+            "precision: bf16",
+            "precision: bf16\n  zero_stage: 3\n  compile: true",
+            r"compile needs whole weights; zero_stage 3 shards them",
+        ),
         ("precision: bf16", "precision: bf16\n  zero_stage: 4", r"engine\.zero_stage: got 4"),
         ("seed: 0", "seed: 0\n  seed: [", r"x\.yaml line \d+: not valid YAML"),
         ("base_lr: 1.5e-4", "base_lr: .nan", r"optimizer\.base_lr: got nan"),

@@ -73,6 +73,7 @@ class FakeModel:
     initialize: Callable[[], None] = lambda: None
     draw: Callable[[torch.Tensor, torch.Tensor], np.ndarray] = draw_nothing
     flops_per_image: int = 1_000_000
+    compile: Callable[[], None] = lambda: None
 
 
 @dataclasses.dataclass(frozen=True)

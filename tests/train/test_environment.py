@@ -9,7 +9,9 @@ from tests.fakes.training import tiny_config
 
 def test_a_start_can_be_repeated_from_its_environment(tmp_path):
     config = tiny_config(tmp_path)
-    facts = describe_environment(config, ranks=Ranks(world_size=2), device="cpu")
+    facts = describe_environment(
+        config, ranks=Ranks(world_size=2), engine={"accelerator": "cpu", "optimizer": "X"}
+    )
     assert facts["config_hash"] == config_hash(config)
     assert facts["world_size"] == 2
     assert {"torch", "deepspeed", "retfm_dist"} <= facts["versions"].keys()

@@ -43,6 +43,17 @@ def bytes_of_last(run_dir):
     return directory.name, bits_of(directory)
 
 
+@pytest.mark.parametrize(("asked", "expected"), [(True, 1), (False, 0), (None, 0)])
+def test_blocks_are_compiled_where_the_config_says_so(tmp_path, device, asked, expected):
+    config = tiny_config(tmp_path, engine__compile=asked, schedule__duration="2 steps")
+    calls = []
+    run_fit(config, build_model=lambda: FakeModel(TinyMae(), compile=lambda: calls.append(1)))
+    assert len(calls) == expected
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    assert environment["accelerator"] == "cpu"
+    assert environment["optimizer"] == "DeepSpeedZeroOptimizer"
+
+
 def test_a_run_leaves_all_that_the_contract_names(tmp_path, device, caplog):
     config = tiny_config(tmp_path / "run", log__reconstructions_every="3 steps")
     with caplog.at_level(logging.INFO):

@@ -55,7 +55,12 @@ def test_a_start_describes_itself_and_cuts_the_logs(tmp_path):
     run_dir.metrics_path.write_text('{"step": 2}\n{"step": 3}\n')
     cohort = {"dataset_fingerprint": "ab", "composition": {"num_images": 3}}
     describe_start(
-        run_dir, config, ranks=Ranks(world_size=2), device="cpu", loader=Cohort(cohort), step=2
+        run_dir,
+        config,
+        ranks=Ranks(world_size=2),
+        engine={"accelerator": "cpu"},
+        loader=Cohort(cohort),
+        step=2,
     )
     assert load_config(run_dir.config_path) == config
     assert json.loads(run_dir.environment_path.read_text())["world_size"] == 2
@@ -66,7 +71,9 @@ def test_a_start_describes_itself_and_cuts_the_logs(tmp_path):
 
 def test_a_set_that_does_not_say_who_is_in_it_leaves_no_card(tmp_path):
     config, run_dir = tiny_config(tmp_path), RunDir(tmp_path)
-    start.describe_start(run_dir, config, ranks=MAIN, device="cpu", loader=Cohort(None), step=0)
+    start.describe_start(
+        run_dir, config, ranks=MAIN, engine={"accelerator": "cpu"}, loader=Cohort(None), step=0
+    )
     assert not run_dir.cohort_path.exists()
     assert not run_dir.membership_path.exists()
 

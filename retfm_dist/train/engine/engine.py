@@ -113,6 +113,11 @@ class Engine:
             )
         self._engine.train()
 
+    @property
+    def optimizer_name(self) -> str:
+        """Class of DeepSpeed's that updates the weights; it has several, by stage and precision."""
+        return type(self._engine.optimizer).__name__
+
     def forward_backward(
         self,
         images: torch.Tensor,
@@ -170,7 +175,8 @@ class Engine:
         """Run the model without gradients and without touching what training needs."""
         self._engine.eval()
         try:
-            with torch.no_grad():
+            # Another batch size would be compiled anew, for a few pictures.
+            with torch.no_grad(), torch.compiler.set_stance("force_eager"):
                 yield
         finally:
             self._engine.train()

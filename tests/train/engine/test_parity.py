@@ -1,0 +1,125 @@
+"""The engine in every configuration that runs here, against the published mathematics in float64.
+
+The oracle shares no code with the package: loss and gradients by `published_mae`, updates by
+PyTorch's AdamW on float64 tensors, one parameter at a time.
+"""
+
+import functools
+
+import pytest
+import torch
+
+from retfm_dist.config.schema import ModelConfig
+from retfm_dist.model.mae import MaskedAutoencoder, init_weights
+from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.engine.engine import Engine
+from retfm_dist.train.step import Inputs, train_step
+from tests.fakes.checkpoints import state_of
+from tests.fakes.published_mae import published_mae
+from tests.fakes.runs import TINY
+from tests.fakes.training import tiny_config
+
+MODEL = ModelConfig(**{**TINY, "decoder_depth": 2})
+BATCH = 8
+LR = 1e-3
+STEPS = 20
+
+CASES = [
+    *((stage, micro, False, None) for stage in range(4) for micro in (2, 4, 8)),
+    *((stage, micro, True, None) for stage in range(3) for micro in (2, 8)),
+    *((1, 8, compiled, kernel) for compiled in (False, True) for kernel in ("math", "flash")),
+]
+
+
+def draw(step):
+    generator = torch.Generator().manual_seed(step)
+    images = torch.randint(0, 256, (BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    return images, torch.rand(BATCH, MODEL.num_patches, generator=generator)
+
+
+def first_model():
+    model = MaskedAutoencoder(MODEL)
+    init_weights(model, seed=5)
+    return model
+
+
+@functools.cache
+def oracle():
+    """Return the losses of all steps and the gradients of the first, in float64."""
+    model = first_model()
+    trains = {name: p.requires_grad for name, p in model.named_parameters()}
+    weights = {
+        name: p.detach().double().clone().requires_grad_(trains[name])
+        for name, p in model.named_parameters()
+    }
+    decays = [w for n, w in weights.items() if trains[n] and w.ndim > 1]
+    spared = [w for n, w in weights.items() if trains[n] and w.ndim <= 1]
+    groups = [{"params": decays, "weight_decay": 0.05}, {"params": spared, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95), eps=1e-8, foreach=False)
+    losses, gradients = [], {}
+    for step in range(STEPS):
+        loss = published_mae(weights, *draw(step), arguments=MODEL.model_dump()).loss
+        optimizer.zero_grad()
+        loss.backward()
+        if step == 0:
+            gradients = {n: w.grad.clone() for n, w in weights.items() if w.grad is not None}
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, gradients
+
+
+def build(tmp_path, device, *, stage, micro, compiled, kernel, precision="fp32"):
+    config = tiny_config(
+        tmp_path,
+        engine__zero_stage=stage,
+        engine__precision=precision,
+        schedule__global_batch_size=BATCH,
+        schedule__micro_batch_size=micro,
+    )
+    model = first_model()
+    model.attention_kernel = kernel
+    if compiled:
+        # What inductor adds is its kernels; tracing, partitioning and hooks are the same.
+        model.compile_blocks(backend="aot_eager")
+    return Engine(config, model=model, ranks=Ranks(), device=device)
+
+
+def train(engine, step, micro):
+    images, noise = draw(step)
+    cut = zip(images.split(micro), noise.split(micro), strict=True)
+    inputs = [Inputs(*pair, torch.zeros(micro)) for pair in cut]
+    result = train_step(engine, inputs, grad_accum_steps=len(inputs), lr=LR, limit=1e9)
+    assert result.is_updated
+    return result.loss.item()
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # PyTorch's own tracing
+@pytest.mark.parametrize(("stage", "micro", "compiled", "kernel"), CASES)
+def test_loss_gradients_and_curve_are_those_of_float64(
+    tmp_path, device, stage, micro, compiled, kernel
+):
+    losses, gradients = oracle()
+    engine = build(tmp_path, device, stage=stage, micro=micro, compiled=compiled, kernel=kernel)
+    curve = [train(engine, 0, micro)]
+    # The first moment after the first update is a tenth of the gradient.
+    moments = state_of(engine).moments["exp_avg"]
+    curve += [train(engine, step, micro) for step in range(1, STEPS)]
+    engine.close()
+    assert curve[0] == pytest.approx(losses[0], rel=1e-6)
+    assert moments.keys() == gradients.keys()
+    for name, expected in gradients.items():
+        scale = expected.abs().max()
+        found = 10 * moments[name].double()
+        torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=1e-5, msg=name)
+    assert curve == pytest.approx(losses, rel=1e-5)
+
+
+@pytest.mark.parametrize(("stage", "micro"), [(1, 8), (1, 2), (2, 8), (2, 2), (3, 8)])
+def test_bf16_stays_within_its_rounding(tmp_path, device, stage, micro):
+    losses, _ = oracle()
+    engine = build(
+        tmp_path, device, stage=stage, micro=micro, compiled=False, kernel=None, precision="bf16"
+    )
+    curve = [train(engine, step, micro) for step in range(STEPS)]
+    engine.close()
+    assert curve == pytest.approx(losses, rel=2**-8)
