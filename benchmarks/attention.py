@@ -5,16 +5,14 @@
 Forward and backward of each kernel that this device has, on random queries, keys and values. A
 kernel counts only if output and gradients are finite and as near to the plain formula in float64 as
 the plain formula in the same number format is, within a factor of two. The peer is PyTorch's own
-choice; the limit is the device's matrix product of 8,192 x 8,192 (2,048 on a CPU) in FLOP/s.
+choice; the limit is the device's large matrix product, in FLOP/s.
 `--write` puts the fastest kernels into the package's table, from which training chooses.
 """
 
 import argparse
-import contextlib
 import json
 import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,6 +20,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.rows import Row, report
+from benchmarks.training import clock, product_rate
 from retfm_dist.model.attention import (
     KERNELS,
     TABLE_NAME,
@@ -39,6 +38,8 @@ SHAPES = {
     "ViT-H/14 encoder, 224 px": (16, 65, 80),
 }
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+_ROUND_S = 0.1
 
 Tensors = tuple[torch.Tensor, ...]
 
@@ -80,9 +81,11 @@ def measure(
         else:
             ways[kernel] = lambda kernel=kernel: run_by(kernel, inputs)
     times: dict[str, list[float]] = {kernel: [] for kernel in ways}
+    once_s = max(clock(way, steps=2, device=device) for way in ways.values())
+    num_calls = max(1, int(_ROUND_S / once_s))
     for _ in range(rounds):
         for kernel, way in ways.items():
-            times[kernel].append(clock(way, device))
+            times[kernel].append(clock(way, steps=num_calls, device=device))
     found = {kernel: statistics.median(values) for kernel, values in times.items()}
     return found, min((kernel for kernel in found if kernel in KERNELS), key=lambda k: found[k])
 
@@ -128,34 +131,6 @@ def what_is_wrong(
         if error > 2 * allowed + 1e-6:
             return f"relative error {error:.1e}, of the plain formula {allowed:.1e}"
     return ""
-
-
-def clock(way: Callable[[], object], device: torch.device) -> float:
-    """Return the time of one call, s, of enough of them to take a tenth of a second."""
-    with _synchronized(device):
-        begun_at = time.perf_counter()
-        way()
-    num = max(1, int(0.1 / (time.perf_counter() - begun_at)))
-    begun_at = time.perf_counter()
-    with _synchronized(device):
-        for _ in range(num):
-            way()
-    return (time.perf_counter() - begun_at) / num
-
-
-@contextlib.contextmanager
-def _synchronized(device: torch.device) -> Iterator[None]:
-    yield
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def product_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Return what a large matrix product reaches, FLOP/s."""
-    side = 8192 if device.type == "cuda" else 1024
-    factor = torch.randn(side, side, device=device).to(dtype)
-    seconds = min(clock(lambda: factor @ factor, device) for _ in range(3))
-    return 2 * side**3 / seconds
 
 
 def rows_of(

@@ -268,6 +268,16 @@ class LogConfig(Section):
     """Interval between reconstruction pictures; "0 steps" is never."""
     num_reconstructions: Positive = 8
     """Images in a reconstruction picture. They are patient data: they stay in the run directory."""
+    profile_steps: tuple[int, int] | None = None
+    """Window [begin, end) of 0-based steps that are profiled into profile/: a Chrome trace and a
+    table of where their time goes; null profiles none."""
+
+    @field_validator("profile_steps")
+    @classmethod
+    def _window_ascends(cls, window: tuple[int, int] | None) -> tuple[int, int] | None:
+        if window is not None and not 0 <= window[0] < window[1]:
+            raise ValueError(f"profile_steps must be a window [begin, end), got {list(window)}")
+        return window
 
 
 class TrackingConfig(Section):

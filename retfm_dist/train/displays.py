@@ -14,6 +14,7 @@ from retfm_dist.train.interfaces import TrainableModel
 from retfm_dist.train.logs import append_line
 from retfm_dist.train.metrics import Interval, metrics_line
 from retfm_dist.train.mfu import bf16_peak, utilization
+from retfm_dist.train.profile import StepProfile
 from retfm_dist.train.progress import Progress, open_progress
 from retfm_dist.train.reconstructions import Reconstructions, first_inputs
 from retfm_dist.train.run import Run
@@ -67,6 +68,8 @@ class Displays:
             start_step=self._start_step,
             is_main=run.ranks.is_main,
         )
+        window = run.config.log.profile_steps if run.ranks.is_main else None
+        self._profile = StepProfile(run.run_dir, window, device=run.device)
         run.loader.timings()  # What the pictures' images took is not the steps' waiting.
         self._interval = Interval(
             global_batch_size=run.config.schedule.global_batch_size,
@@ -84,6 +87,7 @@ class Displays:
         traceback: TracebackType | None,
     ) -> None:
         """Close everything; the tracker is told whether the run ended well."""
+        self._profile.close()
         self._progress.close()
         if error_type is not None:
             self._tracker.close("FAILED")
@@ -94,8 +98,9 @@ class Displays:
         """Return what a later start needs to go on alike; all ranks call this."""
         return {"log_interval": self._interval.state(), "time": self._time.state()}
 
-    def begin_step(self) -> None:
-        """Start the clock of a step."""
+    def begin_step(self, step: int) -> None:
+        """Start the clock of a step, and the profile where it begins with it; 0-based."""
+        self._profile.before(step)
         self._time.begin_step()
 
     def show(self, step: int, result: StepResult | None) -> None:
@@ -109,6 +114,7 @@ class Displays:
         """
         run = self._run
         self._time.end_step()
+        self._profile.after(step - 1)
         if result is not None:
             self._interval.add(result.loss, result.is_updated)
         self._progress.advance(step)

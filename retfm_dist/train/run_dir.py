@@ -17,6 +17,7 @@ RUN_DIR/
     skips.json             windows of steps that rolling back has added to those passed over
     overrides.json         fields of the experiment that --override has changed, and at which step
     failures/              how the attempts of the present job ended, for the verdict on a restart
+    profile/               trace and table of the steps of log.profile_steps
     uids/                  rank_NNNN.jsonl, the samples of every step, only with data.log_uids
     origin.json            which checkpoint the run was started from with --resume
     DONE                   the run has finished; no exit code says so
@@ -46,6 +47,11 @@ class RunDir:
     def environment_path(self) -> Path:
         """Versions."""
         return self.path / "environment.json"
+
+    @property
+    def profile_dir(self) -> Path:
+        """Traces and tables of profiled steps."""
+        return self.path / "profile"
 
     @property
     def cohort_path(self) -> Path:

@@ -52,7 +52,7 @@ def tracker(monkeypatch):
 
 
 def show(shown, step, loss):
-    shown.begin_step()
+    shown.begin_step(step - 1)
     is_updated = torch.isfinite(loss)
     shown.show(step, StepResult(loss, loss[None], is_updated))
 
