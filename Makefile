@@ -53,6 +53,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.stall
 	$(BIN)/python -m benchmarks.data_scale
 	$(BIN)/python -m benchmarks.checkpoint
+	$(BIN)/python -m benchmarks.host_overhead
 
 faults: $(READY)
 	$(BIN)/python -m tests.faults --faults 200

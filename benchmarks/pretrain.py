@@ -1,7 +1,7 @@
 """Pre-training as users start it, loader and all: steady state and stall.
 
     python -m benchmarks.pretrain [--config vitl_moorfields.yaml] [--set FIELD=VALUE ...]
-                                  [--size-px 512] [--images 400] [--steps 60] [--json FILE]
+                                  [--size-px 512] [--images 400] [--steps 60] [--keep DIR]
 
 `launch/pretrain.py` trains on a synthetic shard set that is packed first. What counts are the lines
 of metrics.jsonl after the first third of the steps. The peer is the same model on one batch that
@@ -45,13 +45,14 @@ def main() -> None:
     parser.add_argument("--size-px", type=int, default=512, help="side of the packed images")
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--keep", type=Path, help="run directory, to look at its profile later")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         overrides = [
             f"data.shards={make_shards(arguments.size_px, arguments.images, folder)}",
-            f"run.dir={folder / 'run'}",
+            f"run.dir={arguments.keep or folder / 'run'}",
             "run.init_from=null",
             f"schedule.duration={arguments.steps} steps",
             "schedule.warmup=0 steps",

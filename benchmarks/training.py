@@ -99,7 +99,8 @@ def draw_inputs(setting: Setting, device: torch.device) -> Inputs:
 def plain_way(setting: Setting, inputs: Inputs, device: torch.device) -> Way:
     """Return a step of plain PyTorch: autocast where it is bf16, fused AdamW, no wrapper."""
     model = setting.build().to(device)
-    optimizer = torch.optim.AdamW(parameter_groups(model, 0.05), lr=LR, fused=True)
+    betas = setting.config().optimizer.betas
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.05), lr=LR, betas=betas, fused=True)
     is_bf16 = setting.precision == "bf16"
 
     def step() -> torch.Tensor:
@@ -170,7 +171,7 @@ def take_turns(
 
 def product_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Return what a large matrix product reaches, FLOP/s."""
-    side = 8192 if device.type == "cuda" else 1024
+    side = 8192 if device.type == "cuda" else 256
     factor = torch.randn(side, side, device=device).to(dtype)
     seconds = min(clock(lambda: factor @ factor, steps=5, device=device) for _ in range(4))
     return 2 * side**3 / seconds

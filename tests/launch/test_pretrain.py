@@ -91,10 +91,10 @@ STOPPABLE = ("schedule.duration=4000 steps", "checkpoint.every=3000 steps", "log
         (deepspeed_command, "runner", "SIGTERM"),
         (deepspeed_command, "launcher", "SIGTERM"),
         (deepspeed_command, "0", "SIGUSR1"),
-        (deepspeed_command, "1", "SIGTERM"),
+        pytest.param(deepspeed_command, "1", "SIGTERM", marks=pytest.mark.exhaustive),
         (deepspeed_command, "group", "SIGINT"),
         (torchrun_command, "runner", "SIGTERM"),
-        (torchrun_command, "1", "SIGUSR1"),
+        pytest.param(torchrun_command, "1", "SIGUSR1", marks=pytest.mark.exhaustive),
     ],
 )
 def test_a_signal_to_anyone_saves_the_last_step_and_leaves_nobody(
