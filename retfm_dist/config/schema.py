@@ -43,7 +43,8 @@ class RunConfig(Section):
     """Seed of initialization, sample order, augmentation and masks."""
     init_from: ConfigPath | None
     """Weights to start from: a state dict of MAE's names as .safetensors, or as the .pth file of
-    MAE or RETFound; null starts from random weights."""
+    MAE or RETFound; of an encoder alone, as timm's, the decoder starts at random. Null starts from
+    random weights."""
     time_limit_hours: Annotated[float, Field(gt=0)] | None = None
     """Time after which a start saves and exits with code 75, for queues that end a job by its time;
     null is no limit. Leave room for a step and a checkpoint."""

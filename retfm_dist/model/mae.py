@@ -72,6 +72,7 @@ class MaskedAutoencoder(nn.Module):
         self.grid_size = config.grid_size
         self.num_patches = config.num_patches
         self.num_kept = config.num_kept
+        self.num_heads = config.num_heads
         self.norm_pix_loss = config.norm_pix_loss
         self.attention_kernel: str | None = None  # the table's
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from retfm_dist.config.schema import PretrainConfig
 from retfm_dist.model.flops import train_flops_per_image
-from retfm_dist.model.load import load_weights
+from retfm_dist.model.load import start_from
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
 from retfm_dist.model.reconstruct import reconstruction_panel
 
@@ -28,7 +28,7 @@ class PretrainingModel:
     """
 
     module: MaskedAutoencoder
-    initialize: Callable[[], None]
+    initialize: Callable[[], object]
     draw: Callable[[Tensor, Tensor], NDArray[np.uint8]]
     flops_per_image: int
     compile: Callable[[], None]
@@ -41,7 +41,7 @@ def build_pretraining_model(config: PretrainConfig) -> PretrainingModel:
     if config.run.init_from is None:
         initialize = partial(init_weights, module, config.run.seed)
     else:
-        initialize = partial(load_weights, module, config.run.init_from)
+        initialize = partial(start_from, module, config.run.init_from, seed=config.run.seed)
     return PretrainingModel(
         module,
         initialize,

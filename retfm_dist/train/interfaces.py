@@ -25,7 +25,7 @@ class TrainableModel(Protocol):
         ...
 
     @property
-    def initialize(self) -> Callable[[], None]:
+    def initialize(self) -> Callable[[], object]:
         """Gives the module its first weights."""
         ...
 

@@ -14,7 +14,7 @@ from retfm_dist.durable import sha256_file
 from retfm_dist.errors import CheckpointError, ExportError
 from retfm_dist.export.load import load_encoder, verify_export
 from retfm_dist.export.write import write_export
-from retfm_dist.model.load import load_weights
+from retfm_dist.model.load import start_from
 from retfm_dist.model.mae import MaskedAutoencoder
 from retfm_dist.model.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from tests.fakes.runs import FINGERPRINT, TINY, pretrain_config, trained_model, write_run
@@ -90,7 +90,7 @@ def test_retfounds_loader_misses_exactly_head_and_fc_norm(export):
 @pytest.mark.parametrize("name", ["retfound.pth", "mae.safetensors"])
 def test_pre_training_can_start_from_the_full_state_dict(export, name):
     model = MaskedAutoencoder(ModelConfig(**TINY))
-    load_weights(model, export / name)
+    start_from(model, export / name, seed=0)
     for key, tensor in trained_model(6).state_dict().items():
         assert torch.equal(model.state_dict()[key], tensor)
         assert model.state_dict()[key].dtype == torch.float32

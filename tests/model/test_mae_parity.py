@@ -14,6 +14,9 @@ CASES = [
     pytest.param({"mask_ratio": 0.85}, id="ratio-0.85"),
     pytest.param({"img_size": 28, "patch_size": 7}, id="patch-7"),
     pytest.param({"mask_ratio": 0.1}, id="ratio-0.1"),
+    pytest.param({"img_size": 448, "patch_size": 16}, id="448-px"),
+    pytest.param({"img_size": 512, "patch_size": 16}, id="512-px"),
+    pytest.param({"img_size": 392, "patch_size": 14, "mask_ratio": 0.85}, id="OCT-392-px-patch-14"),
 ]
 
 
