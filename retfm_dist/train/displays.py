@@ -137,7 +137,8 @@ class Displays:
 
     def _log(self, step: int) -> None:
         run = self._run
-        metrics = self._interval.close(wait_s=run.loader.timings()["wait_s"])
+        wait_s, forward_s = run.loader.timings()["wait_s"], run.engine.forward_clock.take_s()
+        metrics = self._interval.close(wait_s=wait_s, forward_s=forward_s)
         if run.ranks.is_main and metrics is not None:
             images = run.config.schedule.global_batch_size
             line = metrics_line(metrics, step=step, plan=run.plan, global_batch_size=images)

@@ -2,18 +2,18 @@
 
 {"step": 40, "epoch": 1.25, "images_seen": 1280, "train/loss": 0.91, "train/lr": 0.0012,
  "perf/images_per_s": 31.2, "perf/data_wait_ratio": 0.04, "perf/peak_memory_gib": 1.9,
- "perf/effective_time_ratio": 0.98}
+ "perf/slowest_rank": 3, "perf/slowest_rank_ratio": 1.02, "perf/effective_time_ratio": 0.98}
 """
 
 import resource
+import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
 
 import torch
-import torch.distributed
 
-from retfm_dist.ranks.agreement import has_group
+from retfm_dist.ranks.agreement import gather_each
 from retfm_dist.train.schedule import Plan
 
 _GIB = 1 << 30
@@ -53,7 +53,7 @@ class Interval:
 
     def state(self) -> dict[str, float]:
         """Return what the next start needs to go on; all ranks call this together."""
-        loss_sum, num_steps = _mean_over_ranks(self._sums.clone()).tolist()
+        loss_sum, num_steps = gather_each(self._sums).mean(0).tolist()
         return {"loss_sum": loss_sum, "num_steps": round(num_steps)}
 
     def add(self, loss: torch.Tensor, is_updated: torch.Tensor) -> None:
@@ -68,38 +68,40 @@ class Interval:
         self._sums += torch.where(is_updated, counted, 0.0)
         self._num_steps += 1
 
-    def close(self, *, wait_s: float) -> dict[str, float] | None:
+    def close(self, *, wait_s: float, forward_s: float) -> dict[str, float] | None:
         """Return the interval's metrics and begin the next; all ranks call this together.
 
         Args:
             wait_s: Time in the interval that this rank waited for data.
+            forward_s: Time in the interval that its forward passes took.
 
         Returns:
             Loss, mean over the interval's steps and all ranks; throughput of all ranks together;
-            share of the time this rank waited for data; its peak memory so far. None, and the
-            interval goes on, where no step changed the weights.
+            share of the time waited for data and peak memory so far, of the rank with the most;
+            which of several ranks is the slowest, and its time over the median of all. None, and
+            the interval goes on, where no step changed the weights.
         """
-        # Reading the sums waits for the device, so the clock is read after it.
-        loss_sum, num_updated = _mean_over_ranks(self._sums.clone()).tolist()
+        own = self._sums.new_tensor([wait_s, forward_s, peak_memory_bytes(self._device)])
+        of_each = gather_each(torch.cat([self._sums, own]))
+        # Reading them waits for the device, so the clock is read after it.
+        loss_sum, num_updated, *_ = of_each.mean(0).tolist()
         if num_updated == 0:
             return None
         metrics = {"train/loss": loss_sum / num_updated}
         elapsed_s = self._clock() - self._begun_at
+        _, _, waits, passes, memory = (column.tolist() for column in of_each.unbind(1))
         metrics |= {
             "perf/images_per_s": self._num_steps * self._global_batch_size / elapsed_s,
-            "perf/data_wait_ratio": min(1.0, wait_s / elapsed_s),
-            "perf/peak_memory_gib": peak_memory_bytes(self._device) / _GIB,
+            "perf/data_wait_ratio": min(1.0, max(waits) / elapsed_s),
+            "perf/peak_memory_gib": max(memory) / _GIB,
         }
+        if len(passes) > 1:
+            metrics |= {
+                "perf/slowest_rank": passes.index(max(passes)),
+                "perf/slowest_rank_ratio": max(passes) / statistics.median(passes),
+            }
         self._begin()
         return metrics
-
-
-def _mean_over_ranks(value: torch.Tensor) -> torch.Tensor:
-    """Return the mean over all ranks of a value, which is overwritten."""
-    if has_group():
-        torch.distributed.all_reduce(value)
-        value /= torch.distributed.get_world_size()
-    return value
 
 
 def peak_memory_bytes(device: torch.device) -> int:

@@ -23,6 +23,7 @@ from retfm_dist.train.engine.optimizer import build_optimizer
 from retfm_dist.train.engine.partitions import MOMENTS, WEIGHTS, Partitions, find_partitions
 from retfm_dist.train.engine.process_group import limit_groups
 from retfm_dist.train.engine.settings import deepspeed_config
+from retfm_dist.train.forward_clock import ForwardClock
 from retfm_dist.weights.compare import describe_mismatch, shapes_of
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Engine:
     Attributes:
         device: Where the model computes.
         is_sharded: Whether no rank holds the model whole, so that a forward pass needs all ranks.
+        forward_clock: Time of this rank's forward passes.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Engine:
         exact = {name: p.detach().clone() for name, p in model.named_parameters()}
         optimizer = build_optimizer(model, config.optimizer)
         self.device = device
+        self.forward_clock = ForwardClock(device)
         self._max_norm = config.optimizer.gradient_clipping
         self.is_sharded = config.engine.zero_stage == 3
         self._ranks = ranks
@@ -133,7 +136,8 @@ class Engine:
             is_last: Whether this is the step's last micro-batch, after which the ranks average.
         """
         self._engine.set_gradient_accumulation_boundary(is_last)
-        loss = self._engine(images, noise).loss
+        with self.forward_clock.running():
+            loss = self._engine(images, noise).loss
         self._engine.backward(loss)
         return loss.detach()
 

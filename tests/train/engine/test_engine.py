@@ -216,6 +216,24 @@ def test_looking_at_the_model_does_not_change_training(tmp_path, device, stage):
     assert_same_bits(*weights)
 
 
+def test_rates_decays_and_betas_of_every_update_are_those_of_a_table(tmp_path, device):
+    # 0.3 x 8 / 256, a warm-up of two steps from 0, then half a cosine over four.
+    peak = 0.009375
+    table = [0.0, peak / 2, peak, 0.8535533905932737 * peak, peak / 2, 0.14644660940672627 * peak]
+    config = tiny_config(tmp_path, engine__zero_stage=1)
+    plan = plan_run(config, steps_per_epoch=4)
+    engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
+    for step, lr in enumerate(table):
+        run_steps(engine, config, RANKS, [step])
+        decayed, spared = engine._partitions.optimizer.param_groups
+        assert decayed["lr"] == spared["lr"] == pytest.approx(lr, rel=1e-12, abs=1e-18)
+        assert (decayed["weight_decay"], spared["weight_decay"]) == (0.05, 0.0)
+        assert decayed["betas"] == spared["betas"] == (0.9, 0.95)
+        assert decayed["eps"] == spared["eps"] == 1e-8
+    assert plan.total_steps == len(table)
+    engine.close()
+
+
 def test_weights_of_another_model_are_refused():
     weights = dict(TinyMae().named_parameters())
     del weights["cls_token"]
