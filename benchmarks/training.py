@@ -32,6 +32,8 @@ NARROW = ModelConfig(
 )
 """The 398 tensors of a ViT-L at a width of 32: hardly anything is computed, the host limits."""
 
+ALONE = Ranks()
+
 Way = Callable[[], torch.Tensor]
 """A step of training that returns its loss, [] on the device."""
 
@@ -42,7 +44,7 @@ class Setting:
 
     Attributes:
         model: Dimensions.
-        batch_size: Images of a step, one micro-batch.
+        batch_size: Images of a rank's step, one micro-batch.
         precision: "bf16" or "fp32".
         zero_stage: ZeRO stage.
         compiled: Whether blocks are compiled.
@@ -56,8 +58,8 @@ class Setting:
     compiled: bool = False
     attention: str | None = None
 
-    def config(self) -> PretrainConfig:
-        """Return a run of this setting on one rank."""
+    def config(self, *, num_ranks: int = 1) -> PretrainConfig:
+        """Return a run of this setting; every rank has a whole micro-batch."""
         return PretrainConfig.model_validate(
             {
                 "run": {"dir": "unused", "seed": 0, "init_from": None},
@@ -67,7 +69,7 @@ class Setting:
                 "schedule": {
                     "duration": "1 epochs",
                     "warmup": "0 steps",
-                    "global_batch_size": self.batch_size,
+                    "global_batch_size": self.batch_size * num_ranks,
                     "micro_batch_size": self.batch_size,
                 },
                 "engine": {"precision": self.precision, "zero_stage": self.zero_stage},
@@ -115,9 +117,12 @@ def plain_way(setting: Setting, inputs: Inputs, device: torch.device) -> Way:
 
 
 @contextlib.contextmanager
-def our_way(setting: Setting, inputs: Inputs, device: torch.device) -> Iterator[Way]:
+def our_way(
+    setting: Setting, inputs: Inputs, device: torch.device, *, ranks: Ranks = ALONE
+) -> Iterator[Way]:
     """Yield a step of ours: engine, verdict and update."""
-    engine = Engine(setting.config(), model=setting.build(), ranks=Ranks(), device=device)
+    config = setting.config(num_ranks=ranks.world_size)
+    engine = Engine(config, model=setting.build(), ranks=ranks, device=device)
     with contextlib.closing(engine):
         yield lambda: train_step(engine, [inputs], grad_accum_steps=1, lr=LR, limit=1e30).loss
 
@@ -145,9 +150,18 @@ def default_way(setting: Setting, inputs: Inputs) -> Way:
     return step
 
 
-def clock(way: Callable[[], object], *, steps: int, device: torch.device) -> float:
-    """Return the time of a step, s: of the device, or of this process's CPU where there is none."""
-    read = time.perf_counter if device.type == "cuda" else time.process_time
+def clock(
+    way: Callable[[], object], *, steps: int, device: torch.device, wall: bool = False
+) -> float:
+    """Return the time of a step, s.
+
+    Args:
+        way: Makes the step.
+        steps: How many are made.
+        device: Where they compute; its time counts, or this process's CPU time where it is a CPU.
+        wall: Whether the clock on the wall counts in any case, as where processes wait.
+    """
+    read = time.perf_counter if wall or device.type == "cuda" else time.process_time
     _wait_for(device)
     begun_at = read()
     for _ in range(steps):

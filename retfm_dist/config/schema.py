@@ -188,6 +188,9 @@ class EngineConfig(Section):
     reduce_bucket_size: Positive = 25_000_000
     """Gradient elements reduced at once; DeepSpeed's own 5e8 overlaps nothing for a ViT-L."""
 
+    overlap_comm: bool | None = None
+    """Whether gradients are exchanged while the backward pass goes on; null: at stages 2 and 3, and
+    at stage 1 where ranks are on several hosts."""
     compile: bool | None = None
     """Whether each transformer block is compiled, which takes minutes at a start; null: on GPUs."""
     attention: Literal["math", "flash", "efficient", "cudnn"] | None = None

@@ -33,5 +33,13 @@ def ranks_from_environment() -> Ranks:
     )
 
 
+def spans_hosts(ranks: Ranks) -> bool:
+    """Whether there are ranks on other hosts, as the launcher's variables say."""
+    local = _read(
+        "LOCAL_WORLD_SIZE", "LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE", default=ranks.world_size
+    )
+    return local < ranks.world_size
+
+
 def _read(*names: str, default: int) -> int:
     return int(next((os.environ[name] for name in names if name in os.environ), default))

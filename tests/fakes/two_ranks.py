@@ -146,6 +146,18 @@ def check_bad_steps(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[s
     return {"bad_steps": from_each(found)}
 
 
+def check_overlap(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[str, object]:
+    """Return whether exchanging gradients early changes a bit of losses or weights."""
+    found = []
+    for overlap in (False, True):
+        config = tiny_config(out_dir, engine__overlap_comm=overlap, engine__reduce_bucket_size=100)
+        engine = Engine(config, model=TinyMae(), ranks=ranks, device=device)
+        losses = run_steps(engine, config, ranks, range(3))
+        found.append((losses, {name: w.tolist() for name, w in weights_of(engine).items()}))
+        engine.close()
+    return {"overlap_is_same": all(from_each(found[0] == found[1]))}
+
+
 def check_other_images(out_dir: Path, ranks: Ranks) -> dict[str, object]:
     """Return what each rank says when rank 1 has another shard set under the same name."""
     config = tiny_config(out_dir)
@@ -234,7 +246,7 @@ def main(out_dir: Path) -> None:
         run_case(out_dir / f"{stage}-{precision}-{micro}", config, ranks, device)
     decisions = check_decisions(ranks) | check_saving(out_dir, ranks)
     decisions |= check_timeouts(out_dir, ranks, device)
-    decisions |= check_other_images(out_dir, ranks)
+    decisions |= check_other_images(out_dir, ranks) | check_overlap(out_dir, ranks, device)
     decisions |= check_bad_steps(out_dir, ranks, device)
     if ranks.is_main:
         (out_dir / "decisions.json").write_text(json.dumps(decisions))

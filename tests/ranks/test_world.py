@@ -1,4 +1,6 @@
-from retfm_dist.ranks.world import Ranks, ranks_from_environment
+import pytest
+
+from retfm_dist.ranks.world import Ranks, ranks_from_environment, spans_hosts
 
 
 def test_the_launchers_variables_are_read(monkeypatch):
@@ -23,3 +25,13 @@ def test_open_mpis_variables_count_where_no_launcher_set_its_own(monkeypatch):
     assert ranks_from_environment() == Ranks(rank=5, local_rank=1, world_size=8)
     monkeypatch.setenv("RANK", "2")
     assert ranks_from_environment().rank == 2
+
+
+@pytest.mark.parametrize("name", ["LOCAL_WORLD_SIZE", "LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"])
+def test_several_hosts_are_seen_by_what_launchers_say_of_one(monkeypatch, name):
+    for other in ("LOCAL_WORLD_SIZE", "LOCAL_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"):
+        monkeypatch.delenv(other, raising=False)
+    assert not spans_hosts(Ranks(world_size=16))
+    monkeypatch.setenv(name, "8")
+    assert spans_hosts(Ranks(world_size=16))
+    assert not spans_hosts(Ranks(world_size=8))

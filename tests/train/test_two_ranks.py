@@ -113,6 +113,10 @@ def test_what_one_rank_spoils_no_rank_learns_from(results):
             assert is_sound, name
 
 
+def test_exchanging_gradients_early_changes_no_bit(results):
+    assert json.loads((results / "decisions.json").read_text())["overlap_is_same"]
+
+
 def test_ranks_with_other_images_stop_at_the_start(results):
     for message in json.loads((results / "decisions.json").read_text())["other_images"]:
         assert message.startswith("rank 1: the ranks do not start the same run: images differs")

@@ -15,7 +15,7 @@ from torch import nn
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.errors import CheckpointError
-from retfm_dist.ranks.world import Ranks
+from retfm_dist.ranks.world import Ranks, spans_hosts
 from retfm_dist.train.checkpoint.layout import Stretch
 from retfm_dist.train.engine.gradients import averaged_gradients, squared_norm
 from retfm_dist.train.engine.library import import_deepspeed
@@ -91,7 +91,9 @@ class Engine:
             self._engine: Any = deepspeed.initialize(
                 model=model,
                 optimizer=optimizer,
-                config=deepspeed_config(config, world_size=ranks.world_size),
+                config=deepspeed_config(
+                    config, world_size=ranks.world_size, spans_hosts=spans_hosts(ranks)
+                ),
                 dist_init_required=False,
             )[0]
         logger.debug("%s", chatter.getvalue())

@@ -12,12 +12,15 @@ from retfm_dist.config import PretrainConfig
 _PERSISTENT_ELEMENTS = 100_000
 
 
-def deepspeed_config(config: PretrainConfig, *, world_size: int) -> dict[str, Any]:
+def deepspeed_config(
+    config: PretrainConfig, *, world_size: int, spans_hosts: bool = False
+) -> dict[str, Any]:
     """Return the dictionary that `deepspeed.initialize` takes.
 
     Args:
         config: The run, checked against the world size.
         world_size: Number of ranks.
+        spans_hosts: Whether some of them are on other hosts.
     """
     grad_accum_steps = config.grad_accum_steps(world_size)
     is_bf16 = config.engine.precision == "bf16"
@@ -39,7 +42,12 @@ def deepspeed_config(config: PretrainConfig, *, world_size: int) -> dict[str, An
             "bf16_master_weights_and_grads": False,
             "bf16_optimizer_states": False,
         },
-        "zero_optimization": _zero_config(config, sums_apart=sums_apart, world_size=world_size),
+        "zero_optimization": _zero_config(
+            config,
+            sums_apart=sums_apart,
+            is_alone=world_size == 1,
+            overlaps=world_size > 1 and _overlaps(config, spans_hosts=spans_hosts),
+        ),
         "zero_allow_untested_optimizer": False,
         "wall_clock_breakdown": False,
         "memory_breakdown": False,
@@ -53,16 +61,30 @@ def deepspeed_config(config: PretrainConfig, *, world_size: int) -> dict[str, An
     return values
 
 
-def _zero_config(config: PretrainConfig, *, sums_apart: bool, world_size: int) -> dict[str, Any]:
+def _overlaps(config: PretrainConfig, *, spans_hosts: bool) -> bool:
+    """Whether gradients are exchanged while the backward pass goes on.
+
+    Within a host the exchange takes a few ms after it, and DeepSpeed's hooks, which every
+    parameter needs for the overlap, cost as much.
+    """
+    if config.engine.overlap_comm is not None:
+        return config.engine.overlap_comm
+    return config.engine.zero_stage >= 2 or spans_hosts
+
+
+def _zero_config(
+    config: PretrainConfig, *, sums_apart: bool, is_alone: bool, overlaps: bool
+) -> dict[str, Any]:
     """Return the `zero_optimization` section.
 
     Args:
         config: The run.
         sums_apart: Whether gradients are summed in another type than the model's.
-        world_size: Number of ranks.
+        is_alone: Whether there is one rank.
+        overlaps: Whether gradients are exchanged while the backward pass goes on.
     """
     stage = config.engine.zero_stage
-    if stage == 1 and sums_apart and world_size == 1:
+    if stage == 1 and sums_apart and is_alone:
         # Stage 1 would take another optimizer here, which adds every gradient by itself and waits
         # for their norm. On one rank the stages differ in nothing else.
         stage = 2
@@ -71,13 +93,13 @@ def _zero_config(config: PretrainConfig, *, sums_apart: bool, world_size: int) -
         "stage": stage,
         # At stage 1 without overlap it would put a Python hook on every parameter and copy every
         # gradient twice, for nothing.
-        "contiguous_gradients": stage >= 2,
+        "contiguous_gradients": stage >= 2 or overlaps,
         "reduce_scatter": True,
         "reduce_bucket_size": bucket,
         "allgather_partitions": True,
         # Even, because ZeRO asks for a multiple of its alignment of two elements.
         "allgather_bucket_size": bucket + bucket % 2,
-        "overlap_comm": stage >= 2 and world_size > 1,
+        "overlap_comm": overlaps,
         # DeepSpeed refuses to do without elsewhere.
         "compute_grad_norm": not (stage == 2 or (stage == 1 and not sums_apart)),
         "round_robin_gradients": False,

@@ -53,3 +53,30 @@ def test_every_key_is_one_that_deepspeed_knows(tmp_path, device):
     for stage in (1, 3):
         config = tiny_config(tmp_path, engine__zero_stage=stage, engine__precision="bf16")
         assert set(deepspeed_config(config, world_size=1)) <= known
+
+
+@pytest.mark.parametrize(
+    ("stage", "asked", "world_size", "across_hosts", "expected"),
+    [
+        (1, None, 8, False, False),
+        (1, None, 16, True, True),
+        (1, False, 16, True, False),
+        (1, True, 8, False, True),
+        (2, None, 8, False, True),
+        (2, None, 1, False, False),
+        (3, None, 8, False, True),
+    ],
+)
+def test_gradients_travel_beside_the_backward_pass_where_that_pays(
+    tmp_path, stage, asked, world_size, across_hosts, expected
+):
+    config = tiny_config(
+        tmp_path,
+        engine__zero_stage=stage,
+        engine__overlap_comm=asked,
+        schedule__global_batch_size=16,
+        schedule__micro_batch_size=1,
+    )
+    values = deepspeed_config(config, world_size=world_size, spans_hosts=across_hosts)
+    assert values["zero_optimization"]["overlap_comm"] == expected
+    assert values["zero_optimization"]["contiguous_gradients"] == (stage >= 2 or expected)
