@@ -1,6 +1,7 @@
 """The model and its optimizer under DeepSpeed.
 
-`library` is the one module that imports deepspeed, `process_group` joins and leaves it, `engine`
-wraps a model, `settings` writes out DeepSpeed's configuration, `optimizer` builds AdamW and
-`partitions` finds this rank's piece of every parameter.
+`library` is the one module that imports deepspeed, `device` decides where it computes,
+`process_group` joins and leaves it, `engine` wraps a model, `settings` writes out DeepSpeed's
+configuration, `optimizer` builds AdamW, `partitions` finds this rank's piece of every parameter,
+`gradients` its share of their norm, and `forward_clock` says how long its forward passes take.
 """

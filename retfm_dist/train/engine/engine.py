@@ -17,13 +17,13 @@ from retfm_dist.config import PretrainConfig
 from retfm_dist.errors import CheckpointError
 from retfm_dist.ranks.world import Ranks, spans_hosts
 from retfm_dist.train.checkpoint.layout import Stretch
+from retfm_dist.train.engine.forward_clock import ForwardClock
 from retfm_dist.train.engine.gradients import averaged_gradients, squared_norm
 from retfm_dist.train.engine.library import import_deepspeed
 from retfm_dist.train.engine.optimizer import build_optimizer
 from retfm_dist.train.engine.partitions import MOMENTS, WEIGHTS, Partitions, find_partitions
 from retfm_dist.train.engine.process_group import limit_groups
 from retfm_dist.train.engine.settings import deepspeed_config
-from retfm_dist.train.forward_clock import ForwardClock
 from retfm_dist.weights.compare import describe_mismatch, shapes_of
 
 logger = logging.getLogger(__name__)

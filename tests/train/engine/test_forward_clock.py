@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from retfm_dist.train.forward_clock import ForwardClock
+from retfm_dist.train.engine.forward_clock import ForwardClock
 
 
 def test_what_is_done_meanwhile_counts_once():
