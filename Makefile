@@ -36,10 +36,10 @@ demo: $(READY)
 	PATH="$(abspath $(BIN)):$$PATH" launch/demo.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not gpu and not exhaustive" --numprocesses $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not gpu and not exhaustive" --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 coverage: $(READY)
-	$(BIN)/python -m pytest -m "not gpu and not exhaustive" --numprocesses $(TEST_WORKERS) --dist loadfile \
+	$(BIN)/python -m pytest -m "not gpu and not exhaustive" --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder \
 		--cov retfm_dist --cov-report term:skip-covered
 
 lint: $(READY)
