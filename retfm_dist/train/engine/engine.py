@@ -18,7 +18,11 @@ from retfm_dist.errors import CheckpointError
 from retfm_dist.ranks.world import Ranks, spans_hosts
 from retfm_dist.train.checkpoint.layout import Stretch
 from retfm_dist.train.engine.forward_clock import ForwardClock
-from retfm_dist.train.engine.gradients import averaged_gradients, squared_norm
+from retfm_dist.train.engine.gradients import (
+    averaged_gradients,
+    exchange_nothing,
+    squared_norm,
+)
 from retfm_dist.train.engine.library import import_deepspeed
 from retfm_dist.train.engine.optimizer import build_optimizer
 from retfm_dist.train.engine.partitions import MOMENTS, WEIGHTS, Partitions, find_partitions
@@ -97,6 +101,8 @@ class Engine:
                 dist_init_required=False,
             )[0]
         logger.debug("%s", chatter.getvalue())
+        if ranks.world_size == 1:
+            exchange_nothing(self._engine)
         limit_groups(config.run.collective_timeout_s)
         self._partitions: Partitions = find_partitions(
             model,
