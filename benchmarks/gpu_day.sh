@@ -57,8 +57,8 @@ else
     "$PYTHON" -c 'import torch, sys; sys.exit(0 if torch.cuda.is_available() else "no GPU can be used; --dry-run needs none")' || exit 1
     stage 1_parity 120 benchmarks.device_parity
     stage 2_attention 60 benchmarks.attention --write
-    stage 3_step 150 benchmarks.train_step --batches 224 448 --attention auto
-    stage 4_zero 90 benchmarks.train_step --batches 224 --stages 2 3 --compile off
+    stage 3_step 150 benchmarks.train_step --batches 224 448 --compile on
+    stage 4_zero 150 benchmarks.train_step --batches 224 --stages 1 2 3 --compile off
     stage 5_decode 120 benchmarks.decode
     stage 6_pretrain 150 benchmarks.pretrain --steps 80 --keep "$OUT/run" --set \
         schedule.global_batch_size=224 "log.profile_steps=[60, 62]"
