@@ -278,6 +278,7 @@ def test_a_batch_that_does_not_divide_is_one_message_from_two_ranks(shards, tmp_
         (["optim.lr=1"], "error: .*test_cpu.yaml: optim: unknown key"),
         (["data.shards=nowhere"], "error: nowhere"),
         (["stability.skip_steps=[[4,2]]"], "error: .*skip_steps must be windows"),
+        (["engine.device=cuda"], "error: engine.device: .*got cuda, and DS_ACCELERATOR=cpu"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_1(shards, tmp_path, changes, message):
