@@ -29,6 +29,10 @@ def has_group() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
+def _is_alone() -> bool:
+    return not has_group() or torch.distributed.get_world_size() == 1
+
+
 def gather_each(values: torch.Tensor) -> torch.Tensor:
     """Return the values that the ranks give, the same on all, without a host wait.
 
@@ -38,7 +42,7 @@ def gather_each(values: torch.Tensor) -> torch.Tensor:
     Returns:
         [world_size, ...] in the order of ranks.
     """
-    if not has_group():
+    if _is_alone():
         return values[None]
     of_each = [torch.empty_like(values) for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather(of_each, values)
@@ -66,7 +70,7 @@ def highest_later(own: Callable[[], Sequence[int]]) -> Callable[[], list[int]]:
     Returns:
         Called once, it gives the answer, the same on all ranks.
     """
-    if not has_group() or torch.distributed.get_world_size() == 1:
+    if _is_alone():
         return lambda: [int(value) for value in own()]
     found = torch.tensor(own())
     work = torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX, async_op=True)

@@ -108,7 +108,8 @@ def _join_group(
             rank=ranks.rank,
             world_size=ranks.world_size,
             timeout=timeout,
-            device_id=device if device.type == "cuda" else None,
+            # One rank has no peer that PyTorch could split communicators with.
+            device_id=device if device.type == "cuda" and ranks.world_size > 1 else None,
         )
     except torch.distributed.DistNetworkError as error:
         raise TrainError(
