@@ -19,10 +19,9 @@ import torch
 
 from benchmarks.loader import CONFIG
 from benchmarks.pretrain import make_shards
-from benchmarks.rows import Row, machine_name, report
+from benchmarks.rows import Row, machine_of, report
 from retfm_dist.config import load_config
 from retfm_dist.data.loader import Loader, build_loader
-from retfm_dist.model.attention import device_name_of
 from retfm_dist.ranks.world import Ranks
 
 NEEDED = 3500.0
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    machine = device_name_of(device) if device.type == "cuda" else machine_name()
+    machine = machine_of(device)
     rows: list[Row] = []
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as scratch:

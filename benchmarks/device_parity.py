@@ -17,11 +17,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.rows import Row, machine_name, report
+from benchmarks.rows import Row, machine_of, report
 from benchmarks.training import LR, Setting, our_way
 from benchmarks.training import draw_inputs as draw
 from retfm_dist.config.schema import ModelConfig
-from retfm_dist.model.attention import KERNELS, device_name_of
+from retfm_dist.model.attention import KERNELS
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.optimizer import parameter_groups
 from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
@@ -62,7 +62,7 @@ def main() -> None:
             continue
         allowed = ALLOWED[setting.precision]
         is_right = is_right and error <= allowed
-        machine = device_name_of(device) if device.type == "cuda" else machine_name()
+        machine = machine_of(device)
         rows.append(Row(describe(setting), error, "of the loss", "float64", 1.0, allowed, machine))
     stop_ranks()
     report(f"Difference from the published mathematics, {device.type}", rows, arguments.json)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that a GPU machine can tell in under nine minutes, correctness first.
+# What a GPU machine can tell in about nine minutes, correctness first.
 #
 #   benchmarks/gpu_day.sh                 on a machine with a GPU; results in benchmarks/results/GPU-DATE.{md,json}
 #   benchmarks/gpu_day.sh --dry-run       every stage on the CPU with tiny shapes, in under five minutes

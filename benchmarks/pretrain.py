@@ -21,11 +21,10 @@ from typing import Any
 import torch
 
 from benchmarks.loader import pack
-from benchmarks.rows import Row, machine_name, report
+from benchmarks.rows import Row, machine_of, report
 from benchmarks.train_step import DTYPES, utilization
 from benchmarks.training import Setting, clock, draw_inputs, our_way, product_rate
 from retfm_dist.config import PretrainConfig, find_config, load_config
-from retfm_dist.model.attention import device_name_of
 from retfm_dist.model.flops import train_flops_per_image
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.synth import write_cohort
@@ -108,7 +107,7 @@ def resident_rate(config: PretrainConfig) -> float:
 def rows_of(config: PretrainConfig, lines: list[dict[str, Any]], *, peer: float) -> list[Row]:
     """Return rate, waiting and memory of the lines given."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    machine = device_name_of(device) if device.type == "cuda" else machine_name()
+    machine = machine_of(device)
     num_flops = train_flops_per_image(config.model)
     rate = statistics.median(line["perf/images_per_s"] for line in lines)
     wait = 100 * statistics.median(line["perf/data_wait_ratio"] for line in lines)

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
+
+from retfm_dist.model.attention import device_name_of
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ def machine_name() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()
+
+
+def machine_of(device: torch.device) -> str:
+    """Return the name of a GPU, or the processor's where the device is one."""
+    return device_name_of(device) if device.type == "cuda" else machine_name()
 
 
 def readable(value: float) -> str:

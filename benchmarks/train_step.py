@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.rows import Row, machine_name, report
+from benchmarks.rows import Row, machine_of, report
 from benchmarks.training import (
     NARROW,
     Setting,
@@ -29,7 +29,7 @@ from benchmarks.training import (
     product_rate,
     take_turns,
 )
-from retfm_dist.model.attention import KERNELS, device_name_of
+from retfm_dist.model.attention import KERNELS
 from retfm_dist.model.flops import train_flops_per_image
 from retfm_dist.model.sizes import MAE_SIZES
 from retfm_dist.ranks.world import Ranks
@@ -94,7 +94,7 @@ def measure(setting: Setting, device: torch.device, *, steps: int, rounds: int) 
     ratios = [a / b for a, b in zip(times["peer"], times["ours"], strict=True)]
     num_flops = train_flops_per_image(setting.model)
     limit = product_rate(device, DTYPES[setting.precision]) / num_flops
-    machine = device_name_of(device) if device.type == "cuda" else machine_name()
+    machine = machine_of(device)
     memory = peak_memory_bytes(device) / 2**30
     name = describe(setting)
     return [

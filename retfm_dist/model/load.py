@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
 
-import torch
-from jaxtyping import Float
+from timm.layers.pos_embed import resample_abs_pos_embed
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from retfm_dist.errors import ModelError
 from retfm_dist.model.mae import MaskedAutoencoder, init_weights
@@ -134,20 +132,7 @@ def _fit_tables(
             tensors[name] = sincos_table(model.grid_size, dim=table.shape[2]).to(own.dtype)[None]
             recomputed.append(name)
         else:
-            tensors[name] = _interpolate(table.to(own.dtype), model.grid_size)
+            size = [model.grid_size, model.grid_size]
+            tensors[name] = resample_abs_pos_embed(table.to(own.dtype), new_size=size)
             interpolated.append(name)
     return tuple(recomputed), tuple(interpolated)
-
-
-def _interpolate(table: Float[Tensor, "1 tokens D"], grid: int) -> Float[Tensor, "1 tokens_2 D"]:
-    """Resize a table of patches, the class token's row apart.
-
-    Source: Dosovitskiy et al. 2021, arXiv:2010.11929, section 3.2; bicubic with antialiasing, as
-        timm resamples position tables.
-    """
-    old = isqrt(table.shape[1] - 1)
-    patches = table[:, 1:].reshape(1, old, old, -1).permute(0, 3, 1, 2)
-    resized = interpolate(
-        patches, size=(grid, grid), mode="bicubic", antialias=True, align_corners=False
-    )
-    return torch.cat([table[:, :1], resized.permute(0, 2, 3, 1).reshape(1, grid**2, -1)], dim=1)

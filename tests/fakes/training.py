@@ -191,6 +191,17 @@ def batches_of(
         yield batch.images, mask_noise(config.run.seed, batch.epoch, batch.uids, 4)
 
 
+def accumulate(
+    engine: Engine, config: PretrainConfig, ranks: Ranks, step: int
+) -> list[torch.Tensor]:
+    """Take the gradients of a step's micro-batches and return their losses."""
+    micro = list(batches_of(config, ranks, step))
+    return [
+        engine.forward_backward(*inputs, is_last=index == len(micro) - 1)
+        for index, inputs in enumerate(micro)
+    ]
+
+
 def run_steps(
     engine: Engine, config: PretrainConfig, ranks: Ranks, steps: Iterable[int]
 ) -> list[float]:
@@ -198,11 +209,7 @@ def run_steps(
     plan = plan_run(config, steps_per_epoch=STEPS_PER_EPOCH)
     losses = []
     for step in steps:
-        micro = list(batches_of(config, ranks, step))
-        parts = [
-            engine.forward_backward(*inputs, is_last=index == len(micro) - 1)
-            for index, inputs in enumerate(micro)
-        ]
+        parts = accumulate(engine, config, ranks, step)
         norm = gather_each(engine.squared_gradient_norm()).sum().sqrt()
         assert engine.update(plan.lr(step), norm=norm, is_sound=torch.isfinite(norm))
         losses.append(float(sum(parts)) / len(parts))

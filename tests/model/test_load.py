@@ -3,8 +3,8 @@ import argparse
 import pytest
 import torch
 from safetensors.torch import save_file
-from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
+from torch.nn.functional import interpolate
 
 from retfm_dist.config.schema import ModelConfig
 from retfm_dist.errors import ModelError
@@ -114,14 +114,17 @@ def test_waves_of_another_image_size_are_computed_anew(tmp_path, img_size):
         assert torch.equal(model.get_parameter(name), table)
 
 
-def test_learned_positions_are_interpolated_as_timm_does(tmp_path):
+def test_learned_positions_are_interpolated_and_the_class_token_keeps_its_own(tmp_path):
     weights = encoder_of(build(seed=1))
     weights["pos_embed"] = torch.randn(1, 17, 32, generator=torch.Generator().manual_seed(0))
     model = build(img_size=64)
     report = start(tmp_path, weights, model)
     assert (report.recomputed, report.interpolated) == ((), ("pos_embed",))
-    expected = resample_abs_pos_embed(weights["pos_embed"], new_size=[8, 8])
-    torch.testing.assert_close(model.pos_embed.detach(), expected)
+    grid = weights["pos_embed"][0, 1:].T.reshape(1, 32, 4, 4)
+    expected = interpolate(grid, size=(8, 8), mode="bicubic", antialias=True)
+    found = model.pos_embed.detach()
+    torch.testing.assert_close(found[0, 1:].T.reshape(1, 32, 8, 8), expected)
+    assert torch.equal(found[:, 0], weights["pos_embed"][:, 0])
 
 
 @pytest.mark.parametrize(

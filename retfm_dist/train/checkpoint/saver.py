@@ -97,7 +97,6 @@ class Saver:
         self._run_dir = run_dir
         self._retention = retention
         self._ranks = ranks
-        self._device = device
         self._start_id = from_main(lambda: secrets.token_hex(4), ranks=ranks)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._snapshot = Snapshot(num_values, device=device)

@@ -64,8 +64,8 @@ def deepspeed_config(
 def _overlaps(config: PretrainConfig, *, spans_hosts: bool) -> bool:
     """Whether gradients are exchanged while the backward pass goes on.
 
-    Within a host the exchange takes a few ms after it, and DeepSpeed's hooks, which every
-    parameter needs for the overlap, cost as much.
+    Within a host the exchange would take a few ms after it (computed: `benchmarks.scaling`), and
+    DeepSpeed's hooks, which every parameter needs for the overlap, cost as much.
     """
     if config.engine.overlap_comm is not None:
         return config.engine.overlap_comm

@@ -11,7 +11,7 @@ from retfm_dist.train.engine.engine import Engine, load_weights
 from retfm_dist.train.engine.optimizer import parameter_groups
 from retfm_dist.train.schedule import plan_run
 from tests.fakes.checkpoints import state_of, weights_of
-from tests.fakes.training import TinyMae, batches_of, run_steps, tiny_config
+from tests.fakes.training import TinyMae, accumulate, batches_of, run_steps, tiny_config
 
 RANKS = Ranks()
 CASES = [
@@ -130,8 +130,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path, device, stage, 
     run_steps(engine, config, RANKS, range(2))
     before = weights_of(engine)
     engine._model.norm.weight.register_hook(lambda gradient: gradient * math.nan)
-    ((images, noise),) = batches_of(config, RANKS, 2)
-    engine.forward_backward(images, noise, is_last=True)
+    accumulate(engine, config, RANKS, 2)
     norm = engine.squared_gradient_norm().sqrt()
     assert not torch.isfinite(norm)
     assert not engine.update(0.01, norm=norm, is_sound=torch.isfinite(norm))
@@ -156,9 +155,7 @@ def test_a_step_that_is_not_sound_changes_neither_weights_nor_moments(
     engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
     run_steps(engine, config, RANKS, range(2))
     before = state_of(engine)
-    batches = list(batches_of(config, RANKS, 2))
-    for index, (images, noise) in enumerate(batches):
-        engine.forward_backward(images, noise, is_last=index == len(batches) - 1)
+    accumulate(engine, config, RANKS, 2)
     is_sound = torch.tensor(False)  # a spike: all gradients are finite
     assert not engine.update(0.01, norm=torch.tensor(1.0), is_sound=is_sound)
     after = state_of(engine)

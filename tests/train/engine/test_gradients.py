@@ -6,7 +6,7 @@ import torch
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.engine.gradients import averaged_gradients, squared_norm
-from tests.fakes.training import TinyMae, batches_of, tiny_config
+from tests.fakes.training import TinyMae, accumulate, batches_of, tiny_config
 
 
 @pytest.mark.parametrize(
@@ -23,16 +23,16 @@ def test_the_norm_is_that_of_all_gradients(tmp_path, device, stage, precision, m
         engine__precision=precision,
         schedule__micro_batch_size=micro,
     )
-    batches = list(batches_of(config, Ranks(), 0))
     engine = Engine(config, model=(model := TinyMae()), ranks=Ranks(), device=device)
-    for index, (images, noise) in enumerate(batches):
-        engine.forward_backward(images, noise, is_last=index == len(batches) - 1)
+    accumulate(engine, config, Ranks(), 0)
     gradients = averaged_gradients(model, engine._engine.optimizer)
     found = squared_norm(gradients)
     engine.close()
 
     plain = TinyMae()
-    images, noise = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    images, noise = (
+        torch.cat(parts) for parts in zip(*batches_of(config, Ranks(), 0), strict=True)
+    )
     plain(images, noise).loss.backward()
     expected = sum(
         p.grad.double().square().sum().item() for p in plain.parameters() if p.grad is not None
