@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "retfm_dist"
 
 FLOORS = {
-    "errors": 0, "durable": 0, "console": 0, "rng": 0, "ranks": 0, "statistics": 0, "versions": 0, "weights": 0,
+    "errors": 0, "durable": 0, "directories": 0, "locks": 0, "console": 0, "rng": 0, "ranks": 0, "statistics": 0, "versions": 0, "weights": 0,
     "workers": 0,
     "config": 1, "tracking": 1,
     "cohort": 2, "image": 2, "model": 2, "synth": 2,
@@ -26,7 +26,8 @@ FLOORS = {
 MAIN_FLOOR = 9
 # Packages of one floor that may use another of the same floor; within this table there is no cycle.
 SIDEWAYS = {
-    ("ranks", "errors"), ("ranks", "durable"), ("durable", "errors"), ("console", "errors"), ("rng", "errors"),
+    ("ranks", "errors"), ("ranks", "durable"), ("directories", "durable"), ("directories", "errors"), ("directories", "locks"), ("locks", "errors"),
+    ("console", "errors"), ("rng", "errors"),
     ("workers", "errors"), ("weights", "errors"),
     ("synth", "cohort"), ("synth", "image"),
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """Description of an evaluation: config, versions, models, and counts without any identifier."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from retfm_dist.config.load import config_hash, to_yaml
 from retfm_dist.durable import write_json, write_text
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.encode.models import Model
+from retfm_dist.evaluate.overlap import Overlap
 from retfm_dist.evaluate.prepare import PreparedTask
 from retfm_dist.evaluate.samples import TaskSamples
 from retfm_dist.statistics.clusters import code_patients, patient_labels
@@ -29,17 +30,23 @@ def describe_evaluation(
     *,
     models: Sequence[Model],
     tasks: Sequence[PreparedTask],
+    overlaps: Sequence[Mapping[str, Overlap]],
 ) -> None:
-    """Write config.yaml, environment.json, models.json and samples.json.
+    """Write config.yaml, environment.json, models.json, overlap.json and samples.json.
 
     Args:
         new_dir: Where to.
         config: The evaluation.
         models: Its models.
         tasks: Every task.
+        overlaps: Per task, what of it each model was pre-trained on, by the model's id.
     """
     write_text(new_dir / "config.yaml", to_yaml(config))
     write_json(new_dir / "models.json", [model.describe() for model in models])
+    write_json(
+        new_dir / "overlap.json",
+        [overlap.facts for by_model in overlaps for overlap in by_model.values()],
+    )
     write_json(new_dir / "samples.json", [describe_task(task) for task in tasks])
     devices = {model.extractor.device.type for model in models}
     write_json(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from retfm_dist.durable import replaced_directory
+from retfm_dist.directories import replaced_directory
 from retfm_dist.errors import EvaluateError
 
 CACHE_NAME = "features"

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from retfm_dist.cohort.salt import make_salt
-from retfm_dist.durable import write_json
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.describe import describe_evaluation, describe_task
 from retfm_dist.evaluate.encode.models import build_models
@@ -34,10 +33,7 @@ from retfm_dist.evaluate.prepare import prepare_tasks
 from retfm_dist.evaluate.protocols import build_protocols
 from retfm_dist.evaluate.report.examples import write_examples
 from retfm_dist.evaluate.report.render import render
-from retfm_dist.evaluate.results import (
-    check_is_evaluation,
-    new_results,
-)
+from retfm_dist.evaluate.results import check_is_evaluation, new_results
 from retfm_dist.evaluate.select import read_tasks
 
 
@@ -60,17 +56,16 @@ def run_evaluation(config: EvaluateConfig) -> Path:
     check_is_evaluation(config.out)
     tasks = prepare_tasks(selected, models, config)
     protocols = build_protocols(config)
+    overlaps = [
+        {model.id: find_overlap(task, model, salt=salt) for model in models} for task in tasks
+    ]
     with new_results(config.out) as new_dir:
-        describe_evaluation(new_dir, config, models=models, tasks=tasks)
-        overlaps = []
-        for task in tasks:
-            found = {model.id: find_overlap(task, model, salt=salt) for model in models}
-            overlaps += [overlap.facts for overlap in found.values()]
+        describe_evaluation(new_dir, config, models=models, tasks=tasks, overlaps=overlaps)
+        for task, found in zip(tasks, overlaps, strict=True):
             for predictions in predict_task(
                 task, models=models, protocols=protocols, salt=key, overlaps=found
             ):
                 write_predictions(new_dir, predictions)
-        write_json(new_dir / "overlap.json", overlaps)
         if config.report.pictures:
             write_examples(new_dir, config, [task.samples for task in tasks])
         render(new_dir)

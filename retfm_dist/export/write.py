@@ -28,13 +28,8 @@ from retfm_dist.cohort.membership import (
 )
 from retfm_dist.config.load import config_hash, read_config
 from retfm_dist.config.schema import ModelConfig, PretrainConfig
-from retfm_dist.durable import (
-    equalize_permissions,
-    sha256_file,
-    staged_directory,
-    write_json,
-    write_text,
-)
+from retfm_dist.directories import equalize_permissions, staged_directory
+from retfm_dist.durable import sha256_file, write_json, write_text
 from retfm_dist.errors import CheckpointError, ExportError
 from retfm_dist.export.architecture import Architecture, encoder_state, timm_config
 from retfm_dist.export.card import render_card

@@ -103,7 +103,7 @@ def build(  # noqa: PLR0913 - one parameter per option of the command line
     """
     from retfm_dist.cohort.private import check_packed_values
     from retfm_dist.cohort.table import read_archive_table
-    from retfm_dist.durable import workspace_path
+    from retfm_dist.directories import workspace_path
     from retfm_dist.shard.build import build_shards
     from retfm_dist.shard.packing.options import BuildOptions
     from retfm_dist.shard.salting import choose_salt

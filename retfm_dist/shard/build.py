@@ -25,7 +25,8 @@ from retfm_dist import __version__
 from retfm_dist.cohort.composition import describe_composition, render_markdown
 from retfm_dist.cohort.pseudonym import assign_pseudonyms, make_salt_id
 from retfm_dist.cohort.records import ImageRecord
-from retfm_dist.durable import RESULT_NAME, kept_workspace, write_json, write_text
+from retfm_dist.directories import RESULT_NAME, kept_workspace
+from retfm_dist.durable import write_json, write_text
 from retfm_dist.errors import ShardError
 from retfm_dist.shard.manifest import ShardEntry, write_manifest
 from retfm_dist.shard.packing.duplicates import (

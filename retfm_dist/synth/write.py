@@ -17,7 +17,8 @@ from typing import Any
 from retfm_dist.cohort.columns import ARCHIVE_COLUMNS, LABEL_PREFIX
 from retfm_dist.cohort.records import Eye
 from retfm_dist.console import track
-from retfm_dist.durable import open_atomic, staged_directory, write_json
+from retfm_dist.directories import staged_directory
+from retfm_dist.durable import open_atomic, write_json
 from retfm_dist.errors import CohortError
 from retfm_dist.synth.cohort import (
     EYES,

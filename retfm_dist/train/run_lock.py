@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from retfm_dist.durable import try_lock
 from retfm_dist.errors import TrainError
+from retfm_dist.locks import try_lock
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from retfm_dist.durable import replaced_directory, write_json, write_text
+from retfm_dist.directories import replaced_directory
+from retfm_dist.durable import write_json, write_text
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.judge.tables import Table, markdown_text
 
