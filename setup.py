@@ -72,6 +72,7 @@ setup(
             "beartype>=0.20",
             "codespell>=2.3",
             "moto[server]>=5",  # an S3 server on loopback
+            "pre-commit>=4",
             "psutil>=6",
             "pyright[nodejs]>=1.1.400",
             "pytest>=8.3",

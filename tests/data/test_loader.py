@@ -481,7 +481,6 @@ def test_auto_decodes_where_the_rank_trains():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_batches_on_a_gpu_are_the_same_however_they_are_shared_out(make_config, backend):
     device = torch.device("cuda", 0)

@@ -11,7 +11,6 @@ from retfm_dist.data.timings import Timings
 from retfm_dist.errors import DataError
 
 IMAGE_SIZE = 48
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 
 
 def refuse(batch, undecodable):
@@ -189,7 +188,6 @@ def test_the_gpu_back_end_says_when_there_is_no_gpu(jpegs):
 
 
 @pytest.mark.gpu
-@needs_gpu
 def test_gpu_pixels_are_close_to_those_of_pil(jpegs):
     batch = batch_of(jpegs)
     images = decode(batch, backend="gpu", device="cuda:0")
@@ -200,7 +198,6 @@ def test_gpu_pixels_are_close_to_those_of_pil(jpegs):
 
 
 @pytest.mark.gpu
-@needs_gpu
 def test_gpu_pixels_do_not_depend_on_the_place_in_the_batch(jpegs):
     batch = batch_of(jpegs)
     together = decode(batch, backend="gpu", device="cuda:0")

@@ -14,7 +14,6 @@ def test_nothing_is_copied_on_the_cpu():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 def test_tensors_arrive_whole_on_the_gpu():
     transfer = Transfer(torch.device("cuda", 0))
     tensors = [torch.full((64, 3, 224, 224), i, dtype=torch.uint8).pin_memory() for i in range(8)]

@@ -27,7 +27,6 @@ def test_numpy_and_torch_agree_on_every_bit():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 def test_gpu_and_cpu_agree_on_every_bit():
     counters = torch.randint(0, 2**32, (5000, 4), generator=torch.Generator().manual_seed(0))
     on_cpu = philox_torch.philox4x32(counters, (1, 2**32 - 1))

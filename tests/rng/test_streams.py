@@ -77,7 +77,6 @@ def test_mask_noise_is_pinned():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
 def test_mask_noise_is_the_same_on_a_gpu():
     uids = torch.from_numpy(UIDS.view(np.int64))
     assert torch.equal(mask_noise(1, 2, uids.cuda(), 196).cpu(), mask_noise(1, 2, uids, 196))
