@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from retfm_dist.image.seam import BlockLayout, has_seam
+from retfm_dist.image.block_steps import BlockLayout
+from retfm_dist.image.seam import has_seam
+from tests.fakes.damage import shift
 from tests.fakes.discs import draw_disc
 
 LAYOUTS = [
@@ -14,16 +16,6 @@ LAYOUTS = [
     BlockLayout(16, 16, (0.5, 0.5, 0.5)),
     BlockLayout(8, 16, (0.5, 0.5, 0.5)),
 ]
-
-
-def shift(pixels, layout, block, amount):
-    """Shift all blocks from one on, in raster order."""
-    columns = pixels.shape[1] // layout.width
-    shifted = pixels.astype(int)
-    for number in range(block, (len(pixels) // layout.height) * columns):
-        top, left = number // columns * layout.height, number % columns * layout.width
-        shifted[top : top + layout.height, left : left + layout.width] += amount
-    return np.clip(shifted, 0, 255).astype(np.uint8)
 
 
 def scene(**changes):
@@ -37,11 +29,18 @@ def scene(**changes):
     )
 
 
+def shaded():
+    """A disc that grows darker from left to right: few photographs are even."""
+    return (scene() * np.linspace(1.0, 0.7, 640)[None, :, None]).astype(np.uint8)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("place", [0.25, 0.4, 0.51, 0.7])
-@pytest.mark.parametrize("amount", [[12, 12, 12], [-12, -12, -12], [8, -4, 0], [0, -3, 15]])
+@pytest.mark.parametrize(
+    "amount", [[12, 12, 12], [-12, -12, -12], [8, -4, 0], [0, -3, 15], [40, 40, 40]]
+)
 def test_a_planted_shift_is_found(layout, place, amount):
-    pixels = scene()
+    pixels = shaded()
     blocks = (480 // layout.height) * (640 // layout.width)
     assert not has_seam(pixels, layout)
     assert has_seam(shift(pixels, layout, int(place * blocks), np.array(amount)), layout)
@@ -61,6 +60,15 @@ def test_a_line_across_the_picture_is_no_seam(row, width):
         image = Image.fromarray(scene())
         ImageDraw.Draw(image).line((0, row, 640, row), fill=color, width=width)
         assert not any(has_seam(np.asarray(image), layout) for layout in LAYOUTS)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("color", [0, 60, 255])
+def test_a_bar_across_the_picture_is_no_seam(layout, color):
+    for bar in (slice(0, 144), slice(336, None), slice(144, 288)):
+        pixels = shaded()
+        pixels[bar] = color
+        assert not has_seam(pixels, layout)
 
 
 @pytest.mark.parametrize("quality", [20, 40, 75, 95])
