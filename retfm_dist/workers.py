@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
 
@@ -57,7 +58,7 @@ def map_in_order(
 
     Raises:
         WorkerError: A worker process died or took too long and `replace_lost` is None, or one
-            after the other does.
+            after the other does, or none starts.
     """
     if workers == 1 and timeout_s is None:
         yield from map(function, tasks)
@@ -78,6 +79,7 @@ def map_in_order(
         pending = deque(submit(workers * _TASKS_PER_WORKER))
         while pending:
             future = pending.popleft()
+            _check_started(future)
             reason = _why_lost(future)
             num_lost = num_lost + 1 if reason else 0
             if reason is None:
@@ -95,6 +97,16 @@ def map_in_order(
     finally:
         pool.stop()
         pool.join()
+
+
+def _check_started(future: ProcessFuture) -> None:
+    """Wait for a task; raise if no worker came up at all."""
+    if isinstance(future.exception(), BrokenProcessPool):
+        raise WorkerError(
+            "no worker process starts",
+            hint="what they said stands above; a script of your own starts them below "
+            '`if __name__ == "__main__":`',
+        )
 
 
 def _why_lost(future: ProcessFuture) -> str | None:

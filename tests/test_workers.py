@@ -1,7 +1,10 @@
 """Mapping over worker processes: ordered, bounded, and failing in clear words."""
 
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -54,6 +57,19 @@ def test_a_dead_worker_is_an_error():
         match="a worker process died; got the process ended with exit code 3; .*use fewer workers",
     ):
         list(map_in_order(die, range(3), workers=2))
+
+
+def test_a_script_without_a_guard_is_told_of_it(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from retfm_dist.workers import map_in_order\nlist(map_in_order(abs, [1, 2], workers=2))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert re.search(r"WorkerError: no worker process starts; .*`if __name__ ==", last), last
 
 
 def misbehave(number):

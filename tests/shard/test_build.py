@@ -6,6 +6,7 @@ import json
 import tarfile
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw
@@ -352,3 +353,43 @@ def test_a_missing_image_directory_is_refused(tmp_path):
     with pytest.raises(ShardError, match="none: the image directory does not exist"):
         BuildOptions(images_dir=tmp_path / "none", salt=SALT)
     assert "0123" not in repr(BuildOptions(images_dir=tmp_path, salt=SALT))
+
+
+def as_parquet(table):
+    """Write a table again, ages and labels as numbers, and return its path."""
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row.update(age=float(row["age"]), label_dr=int(row["label_dr"]))
+    path = table.with_suffix(".parquet")
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def test_a_parquet_table_gives_the_same_bytes_and_goes_on_where_one_in_csv_ended(
+    own_archive, tmp_path, monkeypatch
+):
+    for name in ("csv", "parquet"):
+        build(as_parquet(own_archive) if name == "parquet" else own_archive, tmp_path / name)
+    assert read_tree(tmp_path / "parquet") == read_tree(tmp_path / "csv")
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("retfm_dist.shard.build.ShardWriter.write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build(own_archive, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+    build(own_archive.with_suffix(".parquet"), tmp_path / "set")
+    assert read_tree(tmp_path / "set") == read_tree(tmp_path / "csv")
+
+
+@pytest.mark.parametrize("name", ["csv", "parquet"])
+def test_too_many_unusable_images_stop_a_build_of_either_table(own_archive, tmp_path, name):
+    for number in range(0, 12, 2):
+        image_path(own_archive, number).write_bytes(b"nothing")
+    table = own_archive if name == "csv" else as_parquet(own_archive)
+    with pytest.raises(ShardError, match="too many images are unusable; got 6 of 12"):
+        build(table, tmp_path / "set")
+    assert len(read_rejects(rejects_path(tmp_path / "set"))) == 6

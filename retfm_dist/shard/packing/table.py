@@ -80,17 +80,18 @@ def _entries(
 ) -> Generator[tuple[ImageRecord, SpoolEntry | Rejection], None, None]:
     """Yield every record with what became of its image, in table order."""
     names = [_source_name(record.image_path, options.salt) for record in records]
+    unasked = [_is_unasked(record, options) for record in records]
     known = [
-        None if _is_unasked(record, options) else _kept(record, name, options, spool)
-        for record, name in zip(records, names, strict=True)
+        None if skip else _kept(record, name, options, spool)
+        for record, name, skip in zip(records, names, unasked, strict=True)
     ]
     num_kept = sum(entry is not None for entry in known)
     if num_kept:
         logger.info("%d images were packed before and are kept", num_kept)
     tasks = (
         PackTask(options.images_dir, record.image_path, options.size, options.quality)
-        for record, entry in zip(records, known, strict=True)
-        if entry is None and not _is_unasked(record, options)
+        for record, entry, skip in zip(records, known, unasked, strict=True)
+        if entry is None and not skip
     )
     with closing(
         map_in_order(
@@ -101,8 +102,8 @@ def _entries(
             replace_lost=lose_image if options.image_timeout_s else None,
         )
     ) as results:
-        for record, name, entry in zip(records, names, known, strict=True):
-            if _is_unasked(record, options):
+        for record, name, entry, skip in zip(records, names, known, unasked, strict=True):
+            if skip:
                 yield record, Rejection("quarantine", "of another modality", "modality")
                 continue
             entry = entry or spool.add(name, next(results))
