@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from retfm_dist.errors import ImageError
+from retfm_dist.image.adobe_rgb import adobe_rgb_profile, is_adobe_rgb
 from retfm_dist.image.color import Meaning, check_high_bytes, to_srgb
 from retfm_dist.image.jpeg import decode_jpeg
 from retfm_dist.image.png import SIGNATURE, keep_picture, significant_bits
@@ -33,8 +34,8 @@ def decode_image(data: bytes) -> np.ndarray:
 
     The first picture of a file with several is taken and turned upright by its EXIF orientation.
     Gray is spread to three channels, 16 bits are scaled to 8, transparent parts become black,
-    inverted gray is inverted back, and color profiles are converted to sRGB. Broken metadata do
-    no harm; broken pixels are an error, even where decoders only warn.
+    inverted gray is inverted back, and color profiles, embedded or named by EXIF, are converted to
+    sRGB. Broken metadata do no harm; broken pixels are an error, even where decoders only warn.
 
     Args:
         data: A whole JPEG, PNG or TIFF file.
@@ -81,10 +82,22 @@ def _orientation(file: Image.Image) -> int:
         return 1
 
 
+def _profile(file: Image.Image) -> bytes | None:
+    """Return the color profile that a file embeds, or else that of a space that EXIF names."""
+    embedded = file.info.get("icc_profile")
+    if embedded is not None:
+        return embedded
+    try:
+        # Of PNG, only once the pixels are loaded: Pillow loads them to look for EXIF behind them.
+        return adobe_rgb_profile() if is_adobe_rgb(file.getexif()) else None
+    except Exception:  # broken metadata do not make a broken picture
+        return None
+
+
 def _decode(data: bytes, file: Image.Image) -> np.ndarray:
     """Decode the pixels of an open file to sRGB."""
-    profile = file.info.get("icc_profile")
     if isinstance(file, JpegImagePlugin.JpegImageFile):
+        profile = _profile(file)
         pixels = decode_jpeg(data, file)
         is_rgb = pixels.shape[2] == 3
         if is_rgb and profile is None:
@@ -92,12 +105,12 @@ def _decode(data: bytes, file: Image.Image) -> np.ndarray:
         mode = file.mode if file.mode == "L" else None  # a gray profile is for gray
         image = Image.fromarray(pixels, "RGB" if is_rgb else "CMYK")
         return np.asarray(to_srgb(image.convert(mode) if mode else image, Meaning(profile)))
-    meaning = Meaning(profile, _bits(data, file), _is_inverted(file))
+    bits, is_inverted = _bits(data, file), _is_inverted(file)
     keeps_high_bytes = any(";16" in str(tile[3]) for tile in getattr(file, "tile", ()))
     file.load()
     if keeps_high_bytes and file.mode in ("RGB", "RGBA", "LA"):
         check_high_bytes(file)
-    return np.asarray(to_srgb(file, meaning))
+    return np.asarray(to_srgb(file, Meaning(_profile(file), bits, is_inverted)))
 
 
 def _bits(data: bytes, file: Image.Image) -> int | None:
