@@ -5,11 +5,12 @@ import pytest
 
 from benchmarks.simulations.coverage import cells
 from benchmarks.simulations.decisions import decisions
+from benchmarks.simulations.metrics import metrics_cells
 
 REPETITIONS = 400
 # Three standard errors around 93 % and 97 %, and around 5 %.
 LOWEST, HIGHEST, MOST_FALSE = 0.93 - 3 * 0.011, 0.97 + 3 * 0.0085, 0.05 + 3 * 0.011
-CELLS, DECISIONS = list(cells()), list(decisions())
+CELLS, DECISIONS, METRICS = list(cells()), list(decisions()), list(metrics_cells())
 
 pytestmark = pytest.mark.exhaustive
 
@@ -22,6 +23,17 @@ def test_intervals_cover_the_truth(index):
     ]
     given = [outcome for outcome in outcomes if outcome is not None]
     assert LOWEST <= np.mean(given) <= HIGHEST
+
+
+@pytest.mark.parametrize("index", range(len(METRICS)), ids=[cell.name for cell in METRICS])
+def test_intervals_of_other_metrics_cover_the_truth(index):
+    outcomes = [
+        METRICS[index].simulate(np.random.default_rng([2000 + index, seed]))
+        for seed in range(REPETITIONS)
+    ]
+    for name in outcomes[0]:
+        given = [outcome[name] for outcome in outcomes if outcome[name] is not None]
+        assert LOWEST <= np.mean(given) <= HIGHEST, name
 
 
 @pytest.mark.parametrize("index", range(len(DECISIONS)), ids=[d.name for d in DECISIONS])

@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks.simulations.coverage import cells
 from benchmarks.simulations.decisions import decisions
+from benchmarks.simulations.metrics import metrics_cells, true_values
 
 
 def _cover(task: tuple[int, int]) -> bool | None:
@@ -21,6 +22,11 @@ def _cover(task: tuple[int, int]) -> bool | None:
 def _decide(task: tuple[int, int]) -> bool | None:
     index, seed = task
     return list(decisions())[index].simulate(np.random.default_rng([1000 + index, seed]))
+
+
+def _measure(task: tuple[int, int]) -> dict[str, bool | None]:
+    index, seed = task
+    return list(metrics_cells())[index].simulate(np.random.default_rng([2000 + index, seed]))
 
 
 def rate(outcomes: list[bool | None]) -> tuple[float, float, float]:
@@ -40,12 +46,22 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     count = arguments.repetitions
+    for cell in metrics_cells():
+        true_values(cell.draw)  # once, before the workers are forked
     with Pool(arguments.workers) as pool:
         print("| situation | covered | error | no interval |\n|---|---|---|---|")
         for index, cell in enumerate(cells()):
             tasks = [(index, seed) for seed in range(count)]
             share, error, none = rate(pool.map(_cover, tasks, chunksize=8))
             print(f"| {cell.name} | {share:.3f} | {error:.3f} | {none:.0%} |", flush=True)
+        print("\n| situation | metric | covered | error | no interval |\n|---|---|---|---|---|")
+        for index, cell in enumerate(metrics_cells()):
+            tasks = [(index, seed) for seed in range(count)]
+            found = pool.map(_measure, tasks, chunksize=8)
+            for name in found[0]:
+                share, error, none = rate([outcome[name] for outcome in found])
+                row = f"| {cell.name} | {name} | {share:.3f} | {error:.3f} | {none:.0%} |"
+                print(row, flush=True)
         print("\n| situation | claim is | claimed | error | no verdict |\n|---|---|---|---|---|")
         for index, decision in enumerate(decisions()):
             tasks = [(index, seed) for seed in range(count)]

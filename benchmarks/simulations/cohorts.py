@@ -11,6 +11,7 @@ WIDTH = 32
 PENALTY = 30.0
 """Of the ridge regression."""
 NEIGHBORS = 20
+"""That vote."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Cohort:
     labels: NDArray
     patients: NDArray
     features: NDArray
+
+    def keep(self, kept: NDArray) -> "Cohort":
+        """Return the images where `kept` [N] is true."""
+        return Cohort(self.labels[kept], self.patients[kept], self.features[kept])
 
 
 def draw_labels(
@@ -66,6 +71,13 @@ def fit_ridge(features: NDArray, labels: NDArray) -> NDArray:
     centered = features - features.mean(axis=0)
     gram = centered.T @ centered + PENALTY * np.eye(features.shape[1])
     return np.linalg.solve(gram, centered.T @ (labels - labels.mean()))
+
+
+def vote(train: Cohort, features: NDArray) -> NDArray:
+    """Return [N] the share of positives among the nearest training images of each image."""
+    distances = (train.features**2).sum(axis=1) - 2 * features @ train.features.T
+    nearest = np.argpartition(distances, NEIGHBORS, axis=1)[:, :NEIGHBORS]
+    return train.labels[nearest].mean(axis=1)
 
 
 def true_auroc(weights: NDArray, effect: float) -> float:

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.simulations.cohorts import (
+    NEIGHBORS,
+    Cohort,
     draw_cohort,
     draw_folds,
     draw_labels,
@@ -14,12 +17,15 @@ from benchmarks.simulations.cohorts import (
     effect_of,
     fit_ridge,
     true_auroc,
+    vote,
 )
+from retfm_dist.statistics.auroc import auroc
 from retfm_dist.statistics.clusters import code_patients
 from retfm_dist.statistics.estimate import FIXED, Design, estimate
 from retfm_dist.statistics.suite import measure_auroc
 
 NUM_FOLDS, NUM_REPEATS = 5, 10
+_NEW_PATIENTS = 2_000
 Covered = bool | None
 """Whether an interval covers the truth; None where none is given."""
 
@@ -55,9 +61,9 @@ class Cell:
 def cells() -> Iterator[Cell]:
     """Yield every situation."""
     areas = (0.5, 0.6, 0.75, 0.85, 0.95)
-    for patients, prevalence, auroc in product((60, 200, 800), (0.35, 0.2), areas):
-        label = f"AUROC {auroc}"
-        yield Cell("fixed scores", patients, prevalence, effect_of(auroc), label, _fixed)
+    for patients, prevalence, area in product((60, 200, 800), (0.35, 0.2), areas):
+        label = f"AUROC {area}"
+        yield Cell("fixed scores", patients, prevalence, effect_of(area), label, _fixed)
     signals = {"no signal": 0.0, "weak": 0.8, "strong": 2.2}
     for patients, label in product((200, 800), signals):
         yield Cell("train/test", patients, 0.35, signals[label], label, _train_test)
@@ -65,6 +71,9 @@ def cells() -> Iterator[Cell]:
     for patients, prevalence, label in product((60, 200, 800), (0.35, 0.2), effects):
         effect = effects[label]
         yield Cell("cross-validation", patients, prevalence, effect, label, _cross_validate)
+    for patients, label in product((60, 200), ("no signal", "middle", "strong")):
+        kind = f"cross-validation, {NEIGHBORS} neighbors"
+        yield Cell(kind, patients, 0.35, effects[label], label, _cross_validate_neighbors)
 
 
 def covers(values: list, influences: list, truth: float, rarest: int, design: Design) -> Covered:
@@ -98,6 +107,31 @@ def _train_test(cell: Cell, rng: np.random.Generator) -> Covered:
 
 def _cross_validate(cell: Cell, rng: np.random.Generator) -> Covered:
     """The truth is the mean AUROC that the fits of all folds and repeats have on new patients."""
+
+    def fit(train: Cohort, test: NDArray) -> tuple[NDArray, float]:
+        weights = fit_ridge(train.features, train.labels)
+        return test @ weights, true_auroc(weights, cell.effect)
+
+    return _repeat_folds(cell, rng, fit)
+
+
+def _cross_validate_neighbors(cell: Cell, rng: np.random.Generator) -> Covered:
+    """The same of a vote of neighbors, whose truth is counted on many new patients."""
+    new = draw_cohort(rng, _NEW_PATIENTS, cell.prevalence, cell.effect)
+
+    def fit(train: Cohort, test: NDArray) -> tuple[NDArray, float]:
+        scores = vote(train, np.concatenate([test, new.features]))
+        return scores[: len(test)], auroc(new.labels, scores[len(test) :])
+
+    return _repeat_folds(cell, rng, fit)
+
+
+def _repeat_folds(
+    cell: Cell,
+    rng: np.random.Generator,
+    fit: Callable[[Cohort, NDArray], tuple[NDArray, float]],
+) -> Covered:
+    """Cross-validate `fit`, (train, test features) -> scores and true AUROC of the fit."""
     cohort = draw_cohort(rng, cell.patients, cell.prevalence, cell.effect)
     values, influences, truths = [], [], []
     for _ in range(NUM_REPEATS):
@@ -105,9 +139,8 @@ def _cross_validate(cell: Cell, rng: np.random.Generator) -> Covered:
         scores = np.empty(len(folds))
         for fold in range(NUM_FOLDS):
             test = folds == fold
-            weights = fit_ridge(cohort.features[~test], cohort.labels[~test])
-            truths.append(true_auroc(weights, cell.effect))
-            scores[test] = cohort.features[test] @ weights
+            scores[test], truth = fit(cohort.keep(~test), cohort.features[test])
+            truths.append(truth)
         found = measure_auroc(cohort.labels, scores, cohort.patients, folds=folds)
         values.append(found.value)
         influences.append(found.influence)

@@ -28,10 +28,12 @@ from typing import Literal
 import numpy as np
 
 from retfm_dist.statistics.clusters import FloatArray
-from retfm_dist.statistics.intervals import Interval, Scale, make_interval
+from retfm_dist.statistics.intervals import Interval, Scale, make_interval, no_interval
 
 MIN_REPEATS = 5
 """Repeats of a cross-validation below which the variance over them says too little."""
+MIN_SEEDS = 3
+"""Seeds below which, if there are several, intervals were measured to miss the truth too often."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Design:
             case "fixed":
                 return "sampling of patients"
             case "seeds":
+                if num_replicates == 1:
+                    return "sampling of patients, of one training seed"
                 return f"sampling of patients and {num_replicates} training seeds"
             case "cross_validation":
                 folds = f"{num_replicates} x {self.num_folds} folds"
@@ -73,17 +77,47 @@ class Estimate:
         influence: [P] mean influence of each patient.
         variance: Its variance, everything counted.
         fixed_variance: The part that would remain if the scores were fixed.
+        num_seeds: Trainings whose spread is part of the variance; 0 without.
     """
 
     value: float
     influence: FloatArray
     variance: float
     fixed_variance: float
+    num_seeds: int = 0
+
+    @property
+    def has_few_seeds(self) -> bool:
+        """Whether the spread of the seeds is part of the variance and too little known."""
+        return 1 < self.num_seeds < MIN_SEEDS and self.variance > self.fixed_variance
+
+    def degrees(self, num_patients: int) -> float:
+        """Return the degrees of freedom of the variance: few seeds say little of their spread.
+
+        Args:
+            num_patients: Patients of the rarest class, at least 2.
+
+        Source: Satterthwaite 1946, doi 10.2307/3002019.
+        """
+        of_seeds = self.variance - self.fixed_variance
+        if self.num_seeds < 2 or of_seeds <= 0:
+            return num_patients - 1
+        spread = self.fixed_variance**2 / (num_patients - 1) + of_seeds**2 / (self.num_seeds - 1)
+        return self.variance**2 / spread
 
     def interval(self, *, scale: Scale, num_patients: int, alpha: float) -> Interval:
         """Return its interval; see `intervals.make_interval`."""
+        if self.has_few_seeds:
+            return no_interval(
+                f"insufficient: {self.num_seeds} training seeds, an interval needs {MIN_SEEDS}"
+            )
         return make_interval(
-            self.value, self.variance, scale=scale, num_patients=num_patients, alpha=alpha
+            self.value,
+            self.variance,
+            scale=scale,
+            num_patients=num_patients,
+            alpha=alpha,
+            degrees=self.degrees(max(num_patients, 2)),
         )
 
 
@@ -98,7 +132,8 @@ def estimate(values: FloatArray, influences: FloatArray, design: Design) -> Esti
     influence = influences.mean(axis=0)
     fixed = float((influence**2).sum())
     extra = _extra_variance(values, influences, design, fixed)
-    return Estimate(float(np.mean(values)), influence, fixed + extra, fixed)
+    num_seeds = len(values) if design.kind == "seeds" else 0
+    return Estimate(float(np.mean(values)), influence, fixed + extra, fixed, num_seeds)
 
 
 def _extra_variance(

@@ -42,7 +42,13 @@ def no_interval(note: str) -> Interval:
 
 
 def make_interval(
-    value: float, variance: float, *, scale: Scale, num_patients: int, alpha: float
+    value: float,
+    variance: float,
+    *,
+    scale: Scale,
+    num_patients: int,
+    alpha: float,
+    degrees: float | None = None,
 ) -> Interval:
     """Return the interval of a metric, or why there is none.
 
@@ -50,9 +56,10 @@ def make_interval(
         value: The metric; NaN where it is undefined.
         variance: Its variance.
         scale: Its range.
-        num_patients: Patients of the rarest class that the metric needs; the quantile is that of
-            Student's t with one degree of freedom less.
+        num_patients: Patients of the rarest class that the metric needs.
         alpha: 1 - coverage.
+        degrees: Degrees of freedom of the variance, for the quantile of Student's t; None means
+            one less than the patients.
     """
     if math.isnan(value) or math.isnan(variance):
         return no_interval("undefined on these images")
@@ -61,7 +68,7 @@ def make_interval(
             f"insufficient: {num_patients} patients of the rarest class, an interval needs "
             f"{MIN_PATIENTS_PER_CLASS}"
         )
-    quantile = float(stats.t.ppf(1 - alpha / 2, num_patients - 1))
+    quantile = float(stats.t.ppf(1 - alpha / 2, degrees or num_patients - 1))
     if scale == "share":
         return _wilson(value, variance, num_patients=num_patients, quantile=quantile)
     if variance <= 0:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from retfm_dist.statistics.estimate import FIXED, MIN_REPEATS, Design, estimate
 
@@ -36,3 +37,28 @@ def test_seeds_add_the_variance_of_their_mean():
     found = estimate(values, influences, Design("seeds"))
     assert found.value == pytest.approx(0.75)
     assert found.variance == pytest.approx(0.06 + np.var(values, ddof=1) / 4)
+
+
+def seeds(values):
+    influences = np.tile([0.003, -0.004] * 20, (len(values), 1))
+    return estimate(np.array(values), influences, Design("seeds"))
+
+
+def test_few_seeds_have_few_degrees_of_freedom():
+    """Satterthwaite's formula, by hand; seeds that agree leave those of the patients."""
+    found = seeds([0.70, 0.80, 0.75])
+    fixed, of_seeds = 20 * (0.003**2 + 0.004**2), 0.05**2 / 3
+    degrees = (fixed + of_seeds) ** 2 / (fixed**2 / 39 + of_seeds**2 / 2)
+    assert found.degrees(40) == pytest.approx(degrees)
+    interval = found.interval(scale="plain", num_patients=40, alpha=0.05)
+    half = stats.t.ppf(0.975, degrees) * np.sqrt(fixed + of_seeds)
+    assert interval.high - interval.low == pytest.approx(2 * half)
+    assert seeds([0.7, 0.7, 0.7]).degrees(40) == 39
+    assert seeds([0.7]).degrees(40) == 39
+
+
+def test_of_two_seeds_there_is_no_interval_but_the_reason():
+    interval = seeds([0.7, 0.8]).interval(scale="unit", num_patients=40, alpha=0.05)
+    assert (interval.low, interval.high) == (None, None)
+    assert interval.note == "insufficient: 2 training seeds, an interval needs 3"
+    assert Design("seeds").describe(1) == "sampling of patients, of one training seed"

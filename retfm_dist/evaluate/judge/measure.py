@@ -47,6 +47,7 @@ class Scored:
         num_patients: Their patients.
         variance: Of the value; None where it is not known.
         rarest: Patients of the rarest class that the metric needs.
+        degrees: Degrees of freedom of the variance; None where it is not known.
     """
 
     value: float
@@ -56,6 +57,7 @@ class Scored:
     num_patients: int
     variance: float | None
     rarest: int
+    degrees: float | None
 
 
 def keep_images(predictions: Predictions, kept: NDArray) -> Predictions:
@@ -139,6 +141,7 @@ def score(
             num_patients,
             None if combined is None else combined.variance,
             first.num_patients,
+            None if combined is None else combined.degrees(max(first.num_patients, 2)),
         )
     return scored
 

@@ -160,6 +160,8 @@ def _drops(scores: Sequence[CellScore], alpha: float) -> list[Drop]:
             scale="plain",
             num_patients=min(base.auroc.rarest, item.auroc.rarest),
             alpha=alpha,
+            # Satterthwaite's are at least those of the part that has fewer.
+            degrees=min(base.auroc.degrees or 1.0, item.auroc.degrees or 1.0),
         )
         drops.append(Drop(item.cell, value, interval))
     return drops
