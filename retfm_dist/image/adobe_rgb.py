@@ -6,14 +6,15 @@ from functools import cache
 from PIL import ExifTags, Image
 
 _GAMMA = 563 / 256
-# Adobe RGB (1998) Color Image Encoding, section 4.3.6: XYZ of the primaries, adapted to D50.
+# Adobe RGB (1998) Color Image Encoding, version 2005-05: XYZ of the primaries, adapted to D50.
 _PRIMARIES = {
     b"r": (0.60974, 0.31111, 0.01947),
     b"g": (0.20528, 0.62567, 0.06087),
     b"b": (0.14919, 0.06322, 0.74457),
 }
 _D50 = (0.9642, 1.0, 0.8249)
-# DCF 2.0, table 4: the optional color space; some cameras write color space 2 instead.
+# DCF 2.0: the interoperability index of files in the optional color space, Adobe RGB. Some cameras
+# state color space 2 instead.
 _DCF_OPTIONAL, _OPTIONAL_COLOR_SPACE = "R03", 2
 _INDEX_TAG = 1
 

@@ -28,12 +28,11 @@ from typing import Literal
 import numpy as np
 
 from retfm_dist.statistics.clusters import FloatArray
-from retfm_dist.statistics.intervals import Interval, Scale, make_interval, no_interval
+from retfm_dist.statistics.intervals import Interval, Scale, make_interval
+from retfm_dist.statistics.student import Student, student
 
 MIN_REPEATS = 5
 """Repeats of a cross-validation below which the variance over them says too little."""
-MIN_SEEDS = 3
-"""Seeds below which, if there are several, intervals were measured to miss the truth too often."""
 
 
 @dataclass(frozen=True)
@@ -86,38 +85,27 @@ class Estimate:
     fixed_variance: float
     num_seeds: int = 0
 
-    @property
-    def has_few_seeds(self) -> bool:
-        """Whether the spread of the seeds is part of the variance and too little known."""
-        return 1 < self.num_seeds < MIN_SEEDS and self.variance > self.fixed_variance
-
-    def degrees(self, num_patients: int) -> float:
-        """Return the degrees of freedom of the variance: few seeds say little of their spread.
+    def reference(self, num_patients: int) -> Student:
+        """Return what its error is held against: a few seeds say little of their spread.
 
         Args:
             num_patients: Patients of the rarest class, at least 2.
-
-        Source: Satterthwaite 1946, doi 10.2307/3002019.
         """
         of_seeds = self.variance - self.fixed_variance
         if self.num_seeds < 2 or of_seeds <= 0:
-            return num_patients - 1
-        spread = self.fixed_variance**2 / (num_patients - 1) + of_seeds**2 / (self.num_seeds - 1)
-        return self.variance**2 / spread
+            return student(num_patients - 1)
+        share = of_seeds / self.variance
+        return Student((1 - share, share), (num_patients - 1, self.num_seeds - 1))
 
     def interval(self, *, scale: Scale, num_patients: int, alpha: float) -> Interval:
         """Return its interval; see `intervals.make_interval`."""
-        if self.has_few_seeds:
-            return no_interval(
-                f"insufficient: {self.num_seeds} training seeds, an interval needs {MIN_SEEDS}"
-            )
         return make_interval(
             self.value,
             self.variance,
             scale=scale,
             num_patients=num_patients,
             alpha=alpha,
-            degrees=self.degrees(max(num_patients, 2)),
+            reference=self.reference(max(num_patients, 2)),
         )
 
 

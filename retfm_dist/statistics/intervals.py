@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
+from retfm_dist.statistics.student import Student, student
 
 Scale = Literal["share", "unit", "correlation", "positive", "plain"]
 """share: a share of images; unit: in [0, 1]; correlation: in [-1, 1]; positive: > 0."""
@@ -48,7 +48,7 @@ def make_interval(
     scale: Scale,
     num_patients: int,
     alpha: float,
-    degrees: float | None = None,
+    reference: Student | None = None,
 ) -> Interval:
     """Return the interval of a metric, or why there is none.
 
@@ -58,8 +58,8 @@ def make_interval(
         scale: Its range.
         num_patients: Patients of the rarest class that the metric needs.
         alpha: 1 - coverage.
-        degrees: Degrees of freedom of the variance, for the quantile of Student's t; None means
-            one less than the patients.
+        reference: What the error is held against; None means Student's t with one degree of
+            freedom less than the patients.
     """
     if math.isnan(value) or math.isnan(variance):
         return no_interval("undefined on these images")
@@ -68,7 +68,7 @@ def make_interval(
             f"insufficient: {num_patients} patients of the rarest class, an interval needs "
             f"{MIN_PATIENTS_PER_CLASS}"
         )
-    quantile = float(stats.t.ppf(1 - alpha / 2, degrees or num_patients - 1))
+    quantile = (reference or student(num_patients - 1)).quantile(1 - alpha / 2)
     if scale == "share":
         return _wilson(value, variance, num_patients=num_patients, quantile=quantile)
     if variance <= 0:

@@ -23,7 +23,7 @@ class PairedTest:
     Attributes:
         value: The difference, so that more is better for a.
         interval: 1 - alpha.
-        p: Two-sided p value of no difference, by Student's t; None with too few patients or seeds.
+        p: Two-sided p value of no difference, by Student's t; None with too few patients.
         p_equivalence: Larger of the two one-sided p values against |difference| >= margin.
         verdict: What may be claimed at level alpha.
     """
@@ -54,16 +54,15 @@ def judge_difference(
     Source: Schuirmann 1987, doi 10.1007/BF01068419 (two one-sided tests).
     """
     value, variance = difference.value, difference.variance
-    is_known = not math.isnan(value) and not math.isnan(variance)
-    if num_patients < MIN_PATIENTS_PER_CLASS or not is_known or difference.has_few_seeds:
+    if num_patients < MIN_PATIENTS_PER_CLASS or math.isnan(value) or math.isnan(variance):
         interval = difference.interval(scale="plain", num_patients=num_patients, alpha=alpha)
         return PairedTest(value, interval, None, None, "insufficient")
     if variance <= 0:  # the two are the same on every patient
         return PairedTest(value, Interval(value, value), 1.0, 0.0, "equivalent")
-    error, degrees = math.sqrt(variance), difference.degrees(num_patients)
+    error, reference = math.sqrt(variance), difference.reference(num_patients)
     interval = difference.interval(scale="plain", num_patients=num_patients, alpha=alpha)
-    p = 2 * float(stats.t.sf(abs(value) / error, degrees))
-    p_equivalence = float(stats.t.sf((margin - abs(value)) / error, degrees))
+    p = 2 * reference.tail(abs(value) / error)
+    p_equivalence = reference.tail((margin - abs(value)) / error)
     verdict: Verdict = "inconclusive"
     if p_equivalence <= alpha:
         verdict = "equivalent"

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from retfm_dist.statistics.estimate import FIXED, MIN_REPEATS, Design, estimate
+from retfm_dist.statistics.student import student
 
 CROSS = Design("cross_validation", 5)
 
@@ -44,21 +45,17 @@ def seeds(values):
     return estimate(np.array(values), influences, Design("seeds"))
 
 
-def test_few_seeds_have_few_degrees_of_freedom():
-    """Satterthwaite's formula, by hand; seeds that agree leave those of the patients."""
+def test_few_seeds_widen_the_interval():
+    """The quantile is the mean of those of patients and of seeds, by their shares."""
     found = seeds([0.70, 0.80, 0.75])
     fixed, of_seeds = 20 * (0.003**2 + 0.004**2), 0.05**2 / 3
-    degrees = (fixed + of_seeds) ** 2 / (fixed**2 / 39 + of_seeds**2 / 2)
-    assert found.degrees(40) == pytest.approx(degrees)
+    share = of_seeds / (fixed + of_seeds)
+    quantile = (1 - share) * stats.t.ppf(0.975, 39) + share * stats.t.ppf(0.975, 2)
     interval = found.interval(scale="plain", num_patients=40, alpha=0.05)
-    half = stats.t.ppf(0.975, degrees) * np.sqrt(fixed + of_seeds)
-    assert interval.high - interval.low == pytest.approx(2 * half)
-    assert seeds([0.7, 0.7, 0.7]).degrees(40) == 39
-    assert seeds([0.7]).degrees(40) == 39
+    assert interval.high - interval.low == pytest.approx(2 * quantile * np.sqrt(fixed + of_seeds))
 
 
-def test_of_two_seeds_there_is_no_interval_but_the_reason():
-    interval = seeds([0.7, 0.8]).interval(scale="unit", num_patients=40, alpha=0.05)
-    assert (interval.low, interval.high) == (None, None)
-    assert interval.note == "insufficient: 2 training seeds, an interval needs 3"
+def test_seeds_that_agree_or_a_single_one_leave_the_patients():
+    for values in ([0.7, 0.7, 0.7], [0.7]):
+        assert seeds(values).reference(40) == student(39)
     assert Design("seeds").describe(1) == "sampling of patients, of one training seed"

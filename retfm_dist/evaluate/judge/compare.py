@@ -123,7 +123,7 @@ def claim_of(verdict: Verdict, a: str, b: str, *, margin: float) -> str:
         "inferior": f"{a} is worse than {b}",
         "equivalent": f"{a} and {b} are equivalent within {margin:g}",
         "inconclusive": f"no difference between {a} and {b} is shown, nor is there none",
-        "insufficient": f"{a} and {b} cannot be compared: too few patients or training seeds",
+        "insufficient": f"{a} and {b} cannot be compared: too few patients",
     }[verdict]
 
 

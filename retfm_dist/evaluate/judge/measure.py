@@ -12,6 +12,7 @@ from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.statistics.clusters import code_patients, count_patients
 from retfm_dist.statistics.estimate import Estimate, estimate
 from retfm_dist.statistics.intervals import Interval, no_interval
+from retfm_dist.statistics.student import Student
 from retfm_dist.statistics.suite import (
     HAS_NO_DIRECTION,
     LOWER_IS_BETTER,
@@ -47,7 +48,7 @@ class Scored:
         num_patients: Their patients.
         variance: Of the value; None where it is not known.
         rarest: Patients of the rarest class that the metric needs.
-        degrees: Degrees of freedom of the variance; None where it is not known.
+        reference: What its error is held against; None where it is not known.
     """
 
     value: float
@@ -57,7 +58,7 @@ class Scored:
     num_patients: int
     variance: float | None
     rarest: int
-    degrees: float | None
+    reference: Student | None
 
 
 def keep_images(predictions: Predictions, kept: NDArray) -> Predictions:
@@ -141,7 +142,7 @@ def score(
             num_patients,
             None if combined is None else combined.variance,
             first.num_patients,
-            None if combined is None else combined.degrees(max(first.num_patients, 2)),
+            None if combined is None else combined.reference(max(first.num_patients, 2)),
         )
     return scored
 

@@ -154,17 +154,25 @@ def _drops(scores: Sequence[CellScore], alpha: float) -> list[Drop]:
         if item.cell.is_internal or base is None:
             continue
         value = base.auroc.value - item.auroc.value
-        interval = make_interval(
+        interval = _without_interval(base, item) or make_interval(
             value,
             (base.auroc.variance or 0.0) + (item.auroc.variance or 0.0),
             scale="plain",
             num_patients=min(base.auroc.rarest, item.auroc.rarest),
             alpha=alpha,
-            # Satterthwaite's are at least those of the part that has fewer.
-            degrees=min(base.auroc.degrees or 1.0, item.auroc.degrees or 1.0),
+            reference=max(
+                (part.auroc.reference for part in (base, item) if part.auroc.reference),
+                key=lambda reference: reference.quantile(1 - alpha / 2),
+            ),
         )
         drops.append(Drop(item.cell, value, interval))
     return drops
+
+
+def _without_interval(*parts: CellScore) -> Interval | None:
+    """Return the first missing interval, with its reason; None where all are there."""
+    intervals = (part.auroc.interval for part in parts)
+    return next((interval for interval in intervals if interval.low is None), None)
 
 
 def _deltas(scores: Sequence[CellScore], *, margin: float, alpha: float) -> list[Delta]:
