@@ -66,6 +66,11 @@ class BatchMaker:
         self._sampling = sampling
         self._excluded = excluded
 
+    @property
+    def excluded(self) -> NDArray[np.uint64]:
+        """Images that are always replaced, ascending."""
+        return self._excluded
+
     def want(self, step: int) -> None:
         """Let the tars of a step be fetched, where they are not at hand."""
         if self._reader.is_remote:

@@ -119,12 +119,13 @@ class Loader:
         return self._sampling.order.num_samples
 
     def state(self) -> dict[str, Any]:
-        """Return the fingerprint of the images and the shares of sets, JSON values.
+        """Return the fingerprint of the images, the shares of sets and what is left out, as JSON.
 
         Everything else that determines the batches is in the config, which is compared when a run
         is resumed.
         """
-        return data_state(fingerprint_of(self._sets), self._sampling.order.weights)
+        excluded = [f"{uid:016x}" for uid in self._maker.excluded.tolist()]
+        return data_state(fingerprint_of(self._sets), self._sampling.order.weights, excluded)
 
     def is_there(self) -> bool:
         """Whether the shard sets still stand, so that a restart would find them."""
@@ -137,7 +138,7 @@ class Loader:
             state: As `state` returned it when the checkpoint was written.
 
         Raises:
-            DataError: A value differs; both are named.
+            DataError: A value differs; both are named. Or images that were left out come back.
         """
         check_states_agree(state, self.state())
 

@@ -10,6 +10,7 @@ from retfm_dist.errors import DataError
 
 STATE_FORMAT = 1
 """Version of how order and augmentation follow from seed, epoch and images."""
+_EXCLUDED = "excluded_uids"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ class Sampling:
         return [Draws(*piece) for piece in zip(positions, repeats, strict=True)]
 
 
-def data_state(fingerprint: str, weights: Sequence[float]) -> dict[str, Any]:
+def data_state(
+    fingerprint: str, weights: Sequence[float], excluded: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what a resumed run must find unchanged besides its config, as JSON values.
 
     Order and augmentation follow from the config, which `train.experiment` compares; only the
@@ -62,9 +65,15 @@ def data_state(fingerprint: str, weights: Sequence[float]) -> dict[str, Any]:
     Args:
         fingerprint: Names the content of the shard sets.
         weights: Share of each set; none where they are not mixed.
+        excluded: Uids of images that are left out, ascending. More may be left out later, none
+            may come back.
     """
-    state = {"format": STATE_FORMAT, "dataset_fingerprint": fingerprint}
-    return {**state, "weights": list(weights)} if weights else state
+    state: dict[str, Any] = {"format": STATE_FORMAT, "dataset_fingerprint": fingerprint}
+    if weights:
+        state["weights"] = list(weights)
+    if excluded:
+        state[_EXCLUDED] = list(excluded)
+    return state
 
 
 def check_states_agree(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
@@ -75,9 +84,13 @@ def check_states_agree(saved: Mapping[str, Any], current: Mapping[str, Any]) -> 
         current: State of the loader made from the config.
 
     Raises:
-        DataError: A value differs or is absent in the checkpoint; both are named.
+        DataError: A value differs or is absent in the checkpoint; both are named. Or images that
+            were left out come back.
     """
+    _check_excluded(saved.get(_EXCLUDED, ()), current.get(_EXCLUDED, ()))
     for name, now in current.items():
+        if name == _EXCLUDED:
+            continue
         if (before := saved.get(name, "nothing")) != now:
             raise DataError(
                 "the checkpoint was trained on other images",
@@ -86,3 +99,16 @@ def check_states_agree(saved: Mapping[str, Any], current: Mapping[str, Any]) -> 
                 expected=f"{before} as in the checkpoint",
                 hint="set data.shards to the set of the run, or start another run.dir",
             )
+
+
+def _check_excluded(before: Sequence[str], now: Sequence[str]) -> None:
+    """Refuse to train on images again that a run was told to leave out."""
+    back = sorted(set(before) - set(now))
+    if back:
+        raise DataError(
+            "images that the run was told to leave out would come back",
+            where="data.exclude_uids",
+            got=f"{len(back)} of {len(before)} are not excluded now, such as {back[0]}",
+            hint="give --exclude-uids a file of all of them; they are listed in state.json of the "
+            f"checkpoint, data.{_EXCLUDED}",
+        )

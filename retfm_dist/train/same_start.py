@@ -16,6 +16,8 @@ from retfm_dist.train.interfaces import Loader
 from retfm_dist.train.schedule import Plan
 from retfm_dist.versions import software_versions
 
+_MOST_SHOWN = 400
+
 
 def check_same_start(config: PretrainConfig, loader: Loader, plan: Plan) -> None:
     """Refuse to start ranks that would not train together; all ranks call this.
@@ -55,7 +57,13 @@ def compare_facts(of_each: list[dict[str, Any]]) -> None:
             raise TrainError(
                 f"the ranks do not start the same run: {name} differs",
                 where=f"rank {', '.join(map(str, others))}",
-                got=values[others[0]],
-                expected=f"{common}, as the other ranks have",
+                got=_shown(values[others[0]]),
+                expected=f"{_shown(common)}, as the other ranks have",
                 hint="give every host the same config, shard set and installation",
             )
+
+
+def _shown(value: Any) -> str:
+    """Return a value as text, cut where it lists much, such as images left out."""
+    text = str(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

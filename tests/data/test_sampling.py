@@ -58,3 +58,16 @@ def test_checkpoints_of_earlier_versions_state_more_and_are_taken():
     check_states_agree(
         {**data_state("abc", []), "seed": 3, "image_size": 224}, data_state("abc", [])
     )
+
+
+def test_images_that_were_left_out_may_become_more_and_may_not_come_back():
+    saved = data_state("abc", [], ["0a", "0b"])
+    assert saved["excluded_uids"] == ["0a", "0b"]
+    check_states_agree(data_state("abc", []), saved)
+    check_states_agree(saved, data_state("abc", [], ["0a", "0b", "0c"]))
+    for now in ((), ("0b",)):
+        with pytest.raises(
+            DataError,
+            match=r"data.exclude_uids: images .* would come back; got .* of 2 .* such as 0a; .*state.json",
+        ):
+            check_states_agree(saved, data_state("abc", [], now))

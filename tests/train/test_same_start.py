@@ -19,6 +19,7 @@ def test_one_rank_agrees_with_itself(tmp_path):
         ({"torch": "2.14"}, "rank 2: .* torch differs; got 2.14, expected 2.15"),
         ({"extra": "1.0"}, "rank 2: .* extra differs; got 1.0, expected None"),
         ({"images": "stale", "torch": "2.14"}, "images differs"),
+        ({"images": "9" * 5000}, r"got 9{400}\.\.\., expected fresh"),
     ],
 )
 def test_the_rank_that_differs_is_named(changed, message):
