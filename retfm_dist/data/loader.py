@@ -143,18 +143,22 @@ class Loader:
         check_states_agree(state, self.state())
 
     def cohort(self) -> dict[str, Any] | None:
-        """Return the composition of the images by age, sex and so on.
-
-        None where the shard set has no composition tables, and where sets are mixed.
+        """Return the composition of the images by age, sex and so on, set by set.
 
         Returns:
-            {"dataset_fingerprint", "composition"}, JSON values; see
-            `cohort.composition.describe_composition`.
+            {"dataset_fingerprint", "sets": [{"share", "composition"}]}, JSON values: the share of
+            the images seen, and `cohort.composition.describe_composition` or None where a set has
+            no composition tables. None where no set has any.
         """
         compositions = [shard_set.read_composition() for shard_set in self._sets]
-        if None in compositions or len(compositions) > 1:
+        if not any(compositions):
             return None
-        return {"dataset_fingerprint": fingerprint_of(self._sets), "composition": compositions[0]}
+        weights = self._sampling.order.weights or [1.0]
+        sets = [
+            {"share": weight / sum(weights), "composition": composition}
+            for weight, composition in zip(weights, compositions, strict=True)
+        ]
+        return {"dataset_fingerprint": fingerprint_of(self._sets), "sets": sets}
 
     def write_membership(self, path: Path) -> None:
         """Write which images and patients there are, where the shard set says so.

@@ -1,6 +1,6 @@
 """The model card of an export: what is known from the run, and nothing else."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,15 +11,16 @@ from retfm_dist.config.schema import PretrainConfig
 
 
 def render_card(
-    config: PretrainConfig, facts: Mapping[str, Any], *, cohort: Mapping[str, Any] | None
+    config: PretrainConfig, facts: Mapping[str, Any], *, cohort: Sequence[Mapping[str, Any]]
 ) -> str:
     """Return the model card in Markdown.
 
     Args:
         config: The run.
         facts: `describe_training` of the run.
-        cohort: Composition of the training images (`cohort.composition.describe_composition`);
-            None where it is not known.
+        cohort: {"share", "composition"} of each set of training images: the share of the images
+            seen, and `cohort.composition.describe_composition` or None; empty where nothing is
+            known.
     """
     environment = Environment(
         loader=PackageLoader("retfm_dist.export", "."),
@@ -29,9 +30,9 @@ def render_card(
         autoescape=False,
         keep_trailing_newline=True,
     )
-    groups = _cohort_rows(cohort) if cohort else []
+    sets = [{**item, "rows": _cohort_rows(item["composition"] or {})} for item in cohort]
     return environment.get_template("model_card.md.j2").render(
-        config=config, facts=facts, cohort=cohort, groups=groups, smallest_cell=SMALLEST_CELL
+        config=config, facts=facts, sets=sets, smallest_cell=SMALLEST_CELL
     )
 
 

@@ -12,7 +12,7 @@ EXPORT_DIR/
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ class TrainedRun:
         weights: Full MAE state dict, fp32, on the CPU.
         state: Content of the checkpoint's state.json.
         checkpoint: Name of the checkpoint directory.
-        cohort: Composition of the images it was trained on, where the run noted it.
+        cohort: Share and composition of each set it was trained on, where the run noted them.
         membership: Which images and patients these are, likewise.
     """
 
@@ -69,7 +69,7 @@ class TrainedRun:
     weights: dict[str, torch.Tensor]
     state: dict[str, Any]
     checkpoint: str
-    cohort: Mapping[str, Any] | None
+    cohort: Sequence[Mapping[str, Any]]
     membership: Membership | None
 
 
@@ -172,14 +172,17 @@ def _choose_checkpoint(run: RunDir, step: int | None) -> Path:
     return checkpoint
 
 
-def _read_cohort(run: RunDir, state: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the composition of the training images, if the run recorded it for this set."""
+def _read_cohort(run: RunDir, state: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the sets of training images, if the run recorded their composition."""
     try:
         cohort = json.loads(run.cohort_path.read_text(encoding="utf-8"))
-        trained_on, composition = cohort["dataset_fingerprint"], cohort["composition"]
+        trained_on = cohort["dataset_fingerprint"]
+        # Runs of earlier versions note one composition, of one set.
+        sets = cohort.get("sets", [{"share": 1.0, **cohort}])
+        known = [{"share": item["share"], "composition": item["composition"]} for item in sets]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return composition if trained_on == data_fingerprint(state) else None
+        return []
+    return known if trained_on == data_fingerprint(state) else []
 
 
 def _read_membership(run: RunDir, state: Mapping[str, Any]) -> Membership | None:

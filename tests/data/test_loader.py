@@ -408,8 +408,13 @@ def test_a_set_says_who_is_in_it_or_nothing(open_loader, shard_dir, tmp_path, pa
     assert open_loader().cohort() is None
     spoken = pack_shards(tmp_path / "spoken", [jpegs], composition={"num_images": 37})
     cohort = open_loader(f"data.shards={spoken}").cohort()
-    assert cohort["composition"] == {"num_images": 37}
+    assert cohort["sets"] == [{"share": 1.0, "composition": {"num_images": 37}}]
     assert cohort["dataset_fingerprint"] == read_manifest(spoken).fingerprint
+    mixed = f"data.shards=[{{path: {shard_dir}, weight: 1}}, {{path: {spoken}, weight: 3}}]"
+    sets = open_loader(mixed).cohort()["sets"]
+    assert sets == [
+        {"share": 0.25, "composition": None}, {"share": 0.75, "composition": {"num_images": 37}},
+    ]  # fmt: skip
     (spoken / "cohort.json").write_text("{")
     with pytest.raises(DataError, match="cohort.json: cannot read the composition"):
         open_loader(f"data.shards={spoken}").cohort()

@@ -43,6 +43,19 @@ def test_the_card_describes_the_training_images_and_hides_small_groups(tmp_path,
     assert "ethnicity" not in text.split("## How to load it")[0]
 
 
+def test_mixed_sets_are_described_one_by_one_with_their_shares(tmp_path, cohort):
+    sets = [
+        {"share": 0.25, "composition": cohort["composition"]},
+        {"share": 0.75, "composition": None},
+    ]
+    text = card(tmp_path, {"dataset_fingerprint": FINGERPRINT, "sets": sets})
+    part = text.split("## Training images")[1].split("## How to load it")[0]
+    first, second = part.split("### Set 2: 75% of the images seen\n\n")
+    assert first.startswith("\n\n### Set 1: 25% of the images seen\n\n25 images of 25 patients.\n")
+    assert "| sex | male | 12 | 12 |" in first
+    assert second == "Not known: the set has no composition tables.\n\n"
+
+
 def test_the_composition_of_another_shard_set_is_not_shown(tmp_path, cohort):
     cohort["dataset_fingerprint"] = "00"
     assert "Not known: the run did not note" in card(tmp_path, cohort)
