@@ -52,6 +52,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.loader --sizes 256 512 1024
 	$(BIN)/python -m benchmarks.stall
 	$(BIN)/python -m benchmarks.data_scale
+	$(BIN)/python -m benchmarks.set_scale
 	$(BIN)/python -m benchmarks.checkpoint
 	$(BIN)/python -m benchmarks.host_overhead
 
