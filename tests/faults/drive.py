@@ -46,7 +46,7 @@ class Hit:
 
 def run_straight(shards: Path, run_dir: Path, *, num_steps: int) -> None:
     """Train without a fault, for comparison."""
-    done = subprocess.run(_command(shards, run_dir, num_steps), env=environment(),
+    done = subprocess.run(train_command(shards, run_dir, num_steps), env=environment(),
                           capture_output=True, text=True, timeout=LIMIT_S)  # fmt: skip
     assert done.returncode == 0, done.stderr
 
@@ -90,7 +90,7 @@ def _one_run(
     for attempt in range(num_faults + 2):
         with log_path.open("w") as log:
             process = subprocess.Popen(
-                _command(shards, run_dir, num_steps), env=environment(), stdout=log, stderr=log
+                train_command(shards, run_dir, num_steps), env=environment(), stdout=log, stderr=log
             )
         family = [psutil.Process(process.pid)]
         fault, was_hit = None, False
@@ -117,7 +117,8 @@ def _one_run(
     raise AssertionError("the run does not come to its end")
 
 
-def _command(shards: Path, run_dir: Path, num_steps: int) -> list:
+def train_command(shards: Path, run_dir: Path, num_steps: int) -> list:
+    """Return the command that trains so many steps on two ranks."""
     words = arguments(shards, run_dir, *CHANGES, f"schedule.duration={num_steps} steps")
     return deepspeed_command(free_port(), *words)
 
