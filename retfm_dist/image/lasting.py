@@ -95,13 +95,15 @@ def _begins_with_edge(
 def is_line(pixels: np.ndarray, layout: BlockLayout, found: BlockSteps, channel: int) -> bool:
     """Whether a step goes back within the height of a block, as at a vessel or a bar."""
     window, step = found.largest(channel)
-    num_columns, num_rows = found.num_columns, len(found.steps) // found.num_columns
-    rows = np.arange(1, num_rows + 1) * layout.height
+    num_columns = found.num_columns
+    row, left = divmod(window.start, num_columns)
+    # The blocks lie in this row and, left of where they begin, in the next.
+    rows = np.array([row + 1, row + 2]) * layout.height
 
     def blocks(offset: int) -> np.ndarray:
         """Return [C, 3] the means over the blocks' width, `offset` rows of pixels off."""
         lines = pixels[np.clip(rows + offset, 0, len(pixels) - 1), : num_columns * layout.width]
-        return lines.reshape(-1, layout.width, 3)[window].mean(axis=1)
+        return lines.reshape(-1, layout.width, 3)[left : left + num_columns].mean(axis=1)
 
     _, above, below, _ = STEP_ROWS
     for distance in range(_LEAST_LINE_PX, layout.height + 3, 2):

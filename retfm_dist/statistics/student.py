@@ -13,14 +13,15 @@ class Student:
     """The distribution that an error is held against, in standard errors.
 
     Of several parts, each quantile is the mean of those of the parts, weighted by their shares of
-    the variance. Satterthwaite's degrees of freedom are shorter, but a part with very few degrees
-    is itself little known: of two training seeds far apart they were measured to cover 87 %.
+    the variance. Satterthwaite's degrees of freedom give shorter intervals, but rest on how large
+    each part is, which few degrees do not show: with two training seeds far apart such intervals
+    were measured to cover 87 %.
 
     Attributes:
         shares: Of the variance, summing to 1.
         degrees: Degrees of freedom of each part, >= 1.
 
-    Source: Cochran and Cox 1957, Experimental Designs, section 4.14.
+    Source: Cochran and Cox 1957, Experimental Designs (t test with unequal variances).
     """
 
     shares: tuple[float, ...]

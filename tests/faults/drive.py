@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from retfm_dist.train.checkpoint.folder import find_checkpoint
+from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
 from tests.fakes.checkpoints import bits_of
 from tests.fakes.jobs import arguments, deepspeed_command, metrics_of
 from tests.fakes.processes import LIMIT_S, environment, free_port
@@ -121,6 +121,15 @@ def train_command(shards: Path, run_dir: Path, num_steps: int) -> list:
     """Return the command that trains so many steps on two ranks."""
     words = arguments(shards, run_dir, *CHANGES, f"schedule.duration={num_steps} steps")
     return deepspeed_command(free_port(), *words)
+
+
+def wait_for_checkpoint(process: subprocess.Popen, run_dir: Path) -> None:
+    """Wait until a job has saved for the first time."""
+    end = time.monotonic() + LIMIT_S
+    while not (run_dir.exists() and list_checkpoints(run_dir)):
+        assert process.poll() is None, "the run ended before its first checkpoint"
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def _children(process: subprocess.Popen) -> list[psutil.Process]:

@@ -2,17 +2,16 @@
 
 import contextlib
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
+from retfm_dist.train.checkpoint.folder import find_checkpoint
 from tests.fakes.checkpoints import bits_of
 from tests.fakes.jobs import pack_discs
 from tests.fakes.processes import LIMIT_S, environment
-from tests.faults.drive import run_straight, train_command
+from tests.faults.drive import run_straight, train_command, wait_for_checkpoint
 
 pytestmark = pytest.mark.exhaustive
 
@@ -39,14 +38,6 @@ def small_disk(tmp_path) -> Iterator[tuple[list[str], Path, Path]]:
     finally:
         holder.kill()
         holder.communicate()
-
-
-def wait_for_checkpoint(process: subprocess.Popen, run_dir: Path) -> None:
-    end = time.monotonic() + LIMIT_S
-    while not (run_dir.exists() and list_checkpoints(run_dir)):
-        assert process.poll() is None, "the run ended before its first checkpoint"
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def fill(path: Path) -> None:

@@ -12,8 +12,7 @@ from retfm_dist.train.checkpoint.folder import find_checkpoint
 from tests.fakes.checkpoints import bits_of
 from tests.fakes.jobs import SCRIPT, arguments, pack_discs
 from tests.fakes.processes import LIMIT_S, environment
-from tests.faults.drive import CHANGES, run_straight
-from tests.faults.test_full_disk import wait_for_checkpoint
+from tests.faults.drive import CHANGES, run_straight, wait_for_checkpoint
 
 pytestmark = pytest.mark.exhaustive
 

@@ -6,9 +6,10 @@ from retfm_dist.evaluate.judge.transfer import judge_transfer
 from tests.fakes.prediction_files import write_file
 
 
-def study(tmp_path, num_patients=400):
+def study(tmp_path, num_patients=400, **changes):
     """Model a is of site x and better on its own test set; both lose on the other one."""
     effects = {("a", "X"): 2.0, ("a", "Y"): 0.8, ("b", "X"): 1.2, ("b", "Y"): 0.9}
+    effects |= {tuple(cell): effect for cell, effect in changes.items()}
     lines = ["task,model,model_site,train,test,test_site,path"]
     for (model, test), effect in effects.items():
         name = f"{model}{test}.parquet"
@@ -52,3 +53,11 @@ def test_losses_of_few_patients_have_no_interval(tmp_path):
     for drop in found["drops"]:
         assert (drop["lo"], drop["hi"]) == (None, None)
         assert "insufficient" in drop["note"]
+
+
+def test_a_loss_from_a_perfect_score_has_no_interval_for_the_score_has_none(tmp_path):
+    drops = {item["model"]: item for item in study(tmp_path, aX=50.0)["drops"]}
+    assert drops["a"]["value"] > 0.2
+    assert (drops["a"]["lo"], drops["a"]["hi"]) == (None, None)
+    assert "insufficient" in drops["a"]["note"]
+    assert drops["b"]["lo"] is not None
