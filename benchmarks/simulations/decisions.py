@@ -72,6 +72,28 @@ def decisions() -> Iterator[Decision]:
                    lambda rng: _gap(rng, ((150, 300),) * 2, (0.90, 0.78)))  # fmt: skip
     yield Decision("difference of gaps of 0.12, groups of 200/400, 200/400", True,
                    lambda rng: _gap_difference(rng, ((200, 400),) * 2, 0.12))  # fmt: skip
+    yield from _seed_decisions()
+
+
+def _seed_decisions() -> Iterator[Decision]:
+    for seeds, spread, patients in ((2, 0.4, 800), (3, 0.4, 800), (5, 0.15, 200), (5, 0.4, 800)):
+        yield Decision(
+            f"compare, {seeds} seeds of spread {spread}, {patients} patients, no difference",
+            False,
+            lambda rng, s=(patients, seeds, spread): _claims(_seeds(rng, *s, 0.85, 0.85)),
+        )
+    for seeds, spread in ((2, 0.02), (5, 0.02), (5, 0.15)):
+        yield Decision(
+            f"equivalence within 0.02, {seeds} seeds of spread {spread}, 3000 patients, "
+            "difference 0.02",
+            False,
+            lambda rng, s=(3000, seeds, spread): _equivalent(_seeds(rng, *s, 0.85, 0.83)),
+        )
+    yield Decision(
+        "compare, 10 seeds of spread 0.15, 800 patients, 0.90 against 0.85",
+        True,
+        lambda rng: _claims(_seeds(rng, 800, 10, 0.15, 0.90, 0.85)),
+    )
 
 
 def _two_scores(rng, labels, patients, first: float, second: float) -> list:
@@ -93,6 +115,32 @@ def _paired(rng, num_patients: int, first: float, second: float) -> PairedTest:
         np.array([a.value - b.value]), np.array([a.influence - b.influence]), FIXED
     )
     return judge_difference(difference, margin=0.02, num_patients=a.num_patients, alpha=0.05)
+
+
+def _seeds(
+    rng, num_patients: int, num_seeds: int, spread: float, first: float, second: float
+) -> PairedTest:
+    """Two models of several trainings, whose skill has these AUROCs on average over seeds."""
+    labels, patients = draw_labels(rng, num_patients, 0.35)
+    # The mean of Phi((e + spread z) / sqrt 2) over a normal z is Phi(e / sqrt(2 + spread^2)).
+    widened = np.sqrt(1 + spread**2 / 2)
+    common = draw_scores(rng, labels, patients, 0.0)
+    measured = []
+    for area in (first, second):
+        for _ in range(num_seeds):
+            own = np.sqrt(0.9) * common + np.sqrt(0.1) * rng.normal(size=len(labels))
+            skill = widened * effect_of(area) + spread * rng.normal()
+            measured.append(measure_auroc(labels, own + skill * labels, patients))
+    values, influences = (
+        np.array([getattr(item, name) for item in measured]) for name in ("value", "influence")
+    )
+    difference = estimate(
+        values[:num_seeds] - values[num_seeds:],
+        influences[:num_seeds] - influences[num_seeds:],
+        Design("seeds"),
+    )
+    rarest = measured[0].num_patients
+    return judge_difference(difference, margin=0.02, num_patients=rarest, alpha=0.05)
 
 
 def _claims(test: PairedTest) -> bool | None:
