@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from retfm_dist.statistics.bootstrap import patient_resamples, seed_for
+from retfm_dist.statistics.bootstrap import patient_resamples, patient_resamples_in_parts, seed_for
 
 
 def test_patients_are_drawn_whole_within_their_class():
@@ -19,6 +19,24 @@ def test_each_grade_keeps_its_number_of_patients():
     draws = patient_resamples(labels, np.arange(30), num_resamples=20, seed=0)
     for grade in range(3):
         assert (draws[:, labels == grade].sum(axis=1) == 10).all()
+
+
+def test_parts_are_as_many_resamples_as_asked_for_and_one_part_is_the_whole():
+    labels, patients = np.arange(30) % 3, np.arange(30)
+
+    def draw(part_size):
+        return list(
+            patient_resamples_in_parts(
+                labels, patients, num_resamples=20, seed=0, part_size=part_size
+            )
+        )
+
+    parts = draw(8)
+    assert [len(part) for part in parts] == [8, 8, 4]
+    assert all((part.sum(axis=1) == 30).all() for part in parts)
+    assert not np.array_equal(parts[0], parts[1])
+    (whole,) = draw(20)
+    assert np.array_equal(whole, patient_resamples(labels, patients, num_resamples=20, seed=0))
 
 
 def test_each_purpose_has_its_own_seed():

@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.statistics.auroc import roc_points, sensitivity_at
-from retfm_dist.statistics.bootstrap import patient_resamples
+from retfm_dist.statistics.bootstrap import patient_resamples_in_parts
 from retfm_dist.statistics.calibration import calibration_bins
 from retfm_dist.statistics.clusters import FloatArray, code_patients
 from retfm_dist.statistics.operating import net_benefit
 from retfm_dist.statistics.precision import precision_recall_points
 
 _BAND_RATES = 101
-_CHUNK_VALUES = 2_000_000
+_PART_VALUES = 1_000_000
 _RELIABILITY_BINS = 10
 
 
@@ -74,13 +74,12 @@ def trace_roc(
     if not has_band:
         return RocCurve(points, rates, None, None)
     patients = code_patients(predictions.subject_ids)
-    draws = patient_resamples(labels, patients, num_resamples=num_resamples, seed=seed)
-    num_rows = max(1, _CHUNK_VALUES // len(patients))
+    parts = patient_resamples_in_parts(
+        labels, patients, num_resamples=num_resamples, seed=seed,
+        part_size=max(1, _PART_VALUES // len(patients)),
+    )  # fmt: skip
     curves = np.concatenate(
-        [
-            sensitivity_at(labels, scores, draws[start : start + num_rows][:, patients], rates)
-            for start in range(0, len(draws), num_rows)
-        ]
+        [sensitivity_at(labels, scores, draws[:, patients], rates) for draws in parts]
     )
     low, high = np.nanquantile(curves, [alpha / 2, 1 - alpha / 2], axis=0)
     return RocCurve(points, rates, low, high)
