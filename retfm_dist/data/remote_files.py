@@ -7,10 +7,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from retfm_dist.data.object_store import ObjectStore
 from retfm_dist.data.shard_cache import ShardCache
 from retfm_dist.data.shard_files import OpenFile
 from retfm_dist.data.timed_calls import note_progress
+from retfm_dist.object_store import ObjectStore
 
 _NUM_FETCHERS = 4
 _TOUCH_EVERY_S = 10.0

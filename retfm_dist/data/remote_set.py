@@ -5,12 +5,12 @@ import os
 from pathlib import Path
 
 from retfm_dist.config.data import DataConfig
-from retfm_dist.data.object_store import ObjectStore
 from retfm_dist.data.remote_files import RemoteFiles
 from retfm_dist.data.shard_cache import ShardCache
 from retfm_dist.data.shard_files import open_files_allowed
 from retfm_dist.data.shard_set import ShardSet
 from retfm_dist.errors import DataError
+from retfm_dist.object_store import ObjectStore
 from retfm_dist.shard.manifest import MANIFEST_NAME
 from retfm_dist.shard.set_index import SET_INDEX_NAME, SetIndex, read_set_index
 

@@ -3,10 +3,10 @@ import time
 
 import pytest
 
-from retfm_dist.data.object_store import ObjectStore
 from retfm_dist.data.remote_files import RemoteFiles
 from retfm_dist.data.shard_cache import ShardCache
 from retfm_dist.data.timed_calls import TimedCalls
+from retfm_dist.object_store import ObjectStore
 
 NAMES = [f"{number}.tar" for number in range(6)]
 SIZE = 1000

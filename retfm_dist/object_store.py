@@ -1,16 +1,17 @@
-"""Shard sets in an object store: the one module that imports fsspec.
+"""Files in an object store: the one module that imports fsspec.
 
 Reads are short and repeated: a store that answers 503, is slow or has gone for a while is asked
 again, ever less often, until `timeout_s` have passed without a byte.
 """
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from retfm_dist.errors import DataError
+from retfm_dist.errors import ConfigError
 
 _CHUNK_BYTES = 8 << 20
 _FIRST_PAUSE_S = 0.1
@@ -20,14 +21,14 @@ Answer = TypeVar("Answer")
 
 
 class ObjectStore:
-    """The files of one set in an object store.
+    """The files below one address of an object store.
 
     Args:
         address: Such as s3://bucket/prefix; any protocol that fsspec knows.
         timeout_s: Longest time without a byte.
 
     Raises:
-        DataError: The protocol is unknown, or its library is not installed.
+        ConfigError: The protocol is unknown, or its library is not installed.
     """
 
     def __init__(self, address: str, *, timeout_s: float) -> None:
@@ -73,6 +74,39 @@ class ObjectStore:
                 file.write(self._insist(lambda b=begin, e=end: self._piece(source, b, e)))
                 on_progress()
 
+    def list_files(self) -> set[str]:
+        """Return the names of all files below the address; none where there is no such place.
+
+        Raises:
+            OSError: The store refuses, or does not answer.
+        """
+        try:
+            found = self._insist(lambda: self._files.find(self._root))
+        except FileNotFoundError:
+            return set()
+        return {name.removeprefix(self._root).lstrip("/") for name in found}
+
+    def upload(self, path: Path, name: str) -> None:
+        """Write a file, in place of the one of that name.
+
+        Args:
+            path: What to copy.
+            name: Where to; other readers see the old file or the new one, never a part.
+
+        Raises:
+            OSError: The store refuses, does not answer (TimeoutError), or `path` has gone.
+        """
+        self._insist(lambda: self._files.put_file(str(path), f"{self._root}/{name}"))
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that has gone already is none to remove.
+
+        Raises:
+            OSError: The store refuses, or does not answer.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            self._insist(lambda: self._files.rm_file(f"{self._root}/{name}"))
+
     def _piece(self, source: str, begin: int, end: int) -> bytes:
         piece = self._files.cat_file(source, start=begin, end=end)
         if len(piece) != end - begin:
@@ -105,6 +139,8 @@ def _open_file_system(address: str, timeout_s: float) -> tuple[Any, str]:
 
     protocol = address.partition("://")[0]
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
+    if protocol in ("file", "local"):
+        options["auto_mkdir"] = True
     if protocol in ("s3", "s3a"):
         # One attempt: `ObjectStore` repeats, and knows how long.
         options["config_kwargs"] = {
@@ -115,8 +151,8 @@ def _open_file_system(address: str, timeout_s: float) -> tuple[Any, str]:
     try:
         files, root = fsspec.core.url_to_fs(address, **options)
     except (ImportError, ValueError) as error:
-        raise DataError(
-            "cannot read from this kind of store",
+        raise ConfigError(
+            "cannot use this kind of store",
             where=address,
             got=error,
             hint="install what its protocol needs: pip install 'retfm_dist[s3]' for s3://, gcsfs "

@@ -2,9 +2,9 @@ import time
 
 import pytest
 
-from retfm_dist.data import object_store
-from retfm_dist.data.object_store import ObjectStore
-from retfm_dist.errors import DataError
+from retfm_dist import object_store
+from retfm_dist.errors import ConfigError
+from retfm_dist.object_store import ObjectStore
 
 
 @pytest.fixture
@@ -76,7 +76,21 @@ def test_a_refusal_that_stays_one_is_not_asked_again(store, tmp_path, error):
     assert store._files.asked == 1
 
 
+def test_files_are_written_listed_and_removed(store, tmp_path):
+    (tmp_path / "b.bin").write_bytes(b"new")
+    store.upload(tmp_path / "b.bin", "inner/b.bin")
+    assert store.list_files() == {"a.tar", "inner/b.bin"}
+    assert (tmp_path / "set" / "inner" / "b.bin").read_bytes() == b"new"
+    store.remove("inner/b.bin")
+    assert store.list_files() == {"a.tar"}
+    store.remove("inner/b.bin")  # gone already
+
+
+def test_an_empty_place_has_no_files(tmp_path):
+    assert ObjectStore(f"file://{tmp_path}/nothing", timeout_s=1.0).list_files() == set()
+
+
 @pytest.mark.parametrize("address", ["nonsense://bucket/set", "abfs://container/set"])
 def test_a_store_without_its_library_is_refused_with_advice(address):
-    with pytest.raises(DataError, match="cannot read from this kind of store; got .* pip install"):
+    with pytest.raises(ConfigError, match="cannot use this kind of store; got .* pip install"):
         ObjectStore(address, timeout_s=1)
