@@ -24,8 +24,9 @@ from benchmarks.rows import Row, machine_name, report
 from retfm_dist.model.mae import MaskedAutoencoder
 from retfm_dist.model.sizes import MAE_SIZES
 from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.checkpoint.folder import Retention
 from retfm_dist.train.checkpoint.layout import KINDS, Stretch
-from retfm_dist.train.checkpoint.saver import Retention, Saver
+from retfm_dist.train.checkpoint.saver import Saver
 from retfm_dist.train.run_dir import RunDir
 
 State = dict[str, dict[str, torch.Tensor]]

@@ -91,6 +91,9 @@ def set_up_logging(level: int = logging.INFO) -> None:
     logging.basicConfig(
         level=level, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
+    # Clients of object stores tell of every credential and endpoint that they find.
+    for name in ("aiobotocore", "botocore"):
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
 
 
 def track(items: Iterable[Item], *, description: str, total: int | None = None) -> Iterator[Item]:

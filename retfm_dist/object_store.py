@@ -91,7 +91,7 @@ class ObjectStore:
 
         Args:
             path: What to copy.
-            name: Where to; other readers see the old file or the new one, never a part.
+            name: Where to.
 
         Raises:
             OSError: The store refuses, does not answer (TimeoutError), or `path` has gone.

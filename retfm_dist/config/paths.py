@@ -59,5 +59,25 @@ def parse_address(value: Any) -> Any:
 ConfigPath = Annotated[Path, BeforeValidator(expand_path)]
 """A path that may begin with ~ and hold environment variables."""
 
+
+def parse_store_address(value: Any) -> Any:
+    """Check an address of an object store.
+
+    Args:
+        value: Text of the config.
+
+    Raises:
+        ValueError: It names no protocol, or as `parse_address`.
+    """
+    if value is None:
+        return None
+    if "://" not in str(value):
+        raise ValueError("it should be an address of an object store, such as s3://bucket/run")
+    return parse_address(value)
+
+
+StoreAddress = Annotated[str, BeforeValidator(parse_store_address)]
+"""An address with a protocol, such as s3://bucket/run."""
+
 ShardAddress = Annotated[str, BeforeValidator(parse_address)]
 """A directory, as ConfigPath, or the address of a shard set in an object store."""

@@ -18,7 +18,7 @@ from typing_extensions import Self
 
 from retfm_dist.config.data import DataConfig
 from retfm_dist.config.durations import Duration, SaveEvery
-from retfm_dist.config.paths import ConfigPath
+from retfm_dist.config.paths import ConfigPath, StoreAddress
 from retfm_dist.config.section import Positive, Section
 from retfm_dist.errors import ConfigError
 
@@ -261,6 +261,10 @@ class CheckpointConfig(Section):
     keep_every: Duration | None = None
     """Checkpoints after a multiple of this length are kept for ever, so far as they are saved: let
     it be a multiple of `every`; null keeps none."""
+    copy_to: StoreAddress | None = None
+    """Place in an object store, such as s3://bucket/run, to which complete checkpoints and the
+    run's records are copied beside training. A run directory without a checkpoint goes on from the
+    newest one there. A place holds one run; null copies nothing."""
 
 
 class LogConfig(Section):

@@ -20,6 +20,7 @@ from retfm_dist.ranks.stopping import StopRequest
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.bad_samples import BadSamples, most_bad_samples
 from retfm_dist.train.checkpoint.read import open_checkpoint
+from retfm_dist.train.copier import copying
 from retfm_dist.train.displays import Displays
 from retfm_dist.train.engine.engine import Engine, SavedState
 from retfm_dist.train.experiment import changes_of, experiment_of
@@ -80,13 +81,15 @@ def fit(
         start = stack.enter_context(enter_run_dir(run_dir, config, request=request, ranks=ranks))
         if start.is_finished:
             return True
+        # Closed after the heartbeat: a store may take longer than a step ever does.
+        copier = stack.enter_context(copying(config, run_dir, ranks))
         refuse_repetition(run_dir.failures_path, ranks=ranks)
         heartbeat = stack.enter_context(_beating(config, run_dir, ranks))
         stack.enter_context(_noting_failures(run_dir, ranks, heartbeat))
         loader = stack.enter_context(contextlib.closing(build_loader()))
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
         check_same_start(config, loader, plan)
-        job = Job(config, run_dir, plan, ranks, device, loader, heartbeat)
+        job = Job(config, run_dir, plan, ranks, device, loader, heartbeat, copier)
         stop = stop or StopRequest(ranks)
         outcome = _train_from(job, build_model(), start.checkpoint_dir, stop)
         while outcome.bad is not None:

@@ -65,15 +65,15 @@ def plan_rollback(
 def drop_superseded(run_dir: RunDir, windows: Sequence[Window]) -> None:
     """Remove the checkpoints that rolling back has made obsolete."""
     for directory in list_checkpoints(run_dir.path):
-        beyond = {window for window in windows if step_of(directory) > window.begin}
-        known = _known_to(directory)
-        if known is not None and not beyond <= known:
+        if is_superseded(directory, windows):
             shutil.rmtree(directory)
 
 
-def _known_to(directory: Path) -> set[Window] | None:
-    """Return the windows that a checkpoint was made under; None where it is damaged."""
+def is_superseded(directory: Path, windows: Sequence[Window]) -> bool:
+    """Whether rolling back has made a checkpoint obsolete; False where it is damaged."""
     try:
-        return {Window(begin, end) for begin, end in read_state(directory)["rolled_back"]}
+        state = read_state(directory)
+        known = {Window(begin, end) for begin, end in state["rolled_back"]}
+        return not {window for window in windows if state["step"] > window.begin} <= known
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return False

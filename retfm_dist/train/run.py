@@ -8,6 +8,7 @@ import torch
 from retfm_dist.config import PretrainConfig
 from retfm_dist.ranks.heartbeat import Heartbeat
 from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.copier import Copier
 from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.interfaces import Loader
 from retfm_dist.train.run_dir import RunDir
@@ -27,6 +28,7 @@ class Job:
         device: Where this rank computes.
         loader: The data path.
         heartbeat: Tells the other ranks that this one makes progress.
+        copier: Copies checkpoints to an object store; on the main rank, where it is asked for.
     """
 
     config: PretrainConfig
@@ -36,6 +38,7 @@ class Job:
     device: torch.device
     loader: Loader
     heartbeat: Heartbeat
+    copier: Copier | None
 
     @property
     def device_name(self) -> str:

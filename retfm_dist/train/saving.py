@@ -10,7 +10,8 @@ from typing_extensions import Self
 
 from retfm_dist.config.load import config_hash
 from retfm_dist.errors import CheckpointError
-from retfm_dist.train.checkpoint.saver import Retention, Saver, Status
+from retfm_dist.train.checkpoint.folder import Retention
+from retfm_dist.train.checkpoint.saver import Saver, Status
 from retfm_dist.train.checkpoint.trigger import Trigger
 from retfm_dist.train.environment import COMPUTE_LIBRARIES
 from retfm_dist.train.experiment import experiment_of
@@ -37,6 +38,7 @@ class Saving:
             retention=Retention(checkpoint.keep_last, run.plan.keep_every),
             ranks=run.ranks,
             device=run.device,
+            copies=run.copier,
         )
         self._trigger = Trigger(
             checkpoint.every,

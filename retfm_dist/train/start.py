@@ -17,6 +17,7 @@ from retfm_dist.train.experiment import check_overrides
 from retfm_dist.train.interfaces import Loader
 from retfm_dist.train.logs import trim_logs
 from retfm_dist.train.resume import choose_checkpoint, is_finished, set_history_aside
+from retfm_dist.train.run_copy import RunCopy
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.run_lock import hold_run_lock
 
@@ -75,6 +76,8 @@ def enter_run_dir(
             check_overrides(request.overridden)
             if request.fresh and (old := set_history_aside(run_dir)) is not None:
                 logger.info("%s: the earlier history now lies in %s", run_dir.path, old.name)
+            if config.checkpoint.copy_to and not request.fresh and request.resume is None:
+                RunCopy(config.checkpoint.copy_to, run_dir).fetch()
             if is_finished(run_dir, config, overridden=request.overridden):
                 logger.info("%s: this run has finished; nothing to do", run_dir.path)
                 return Start(is_finished=True, checkpoint_dir=None)

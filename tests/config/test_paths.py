@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from retfm_dist.config.paths import ConfigPath
+from retfm_dist.config.paths import ConfigPath, SecretError, StoreAddress
 
 
 class Holder(BaseModel):
@@ -49,3 +49,27 @@ def test_other_values_are_left_to_the_schema():
     assert Holder(path=None).path is None
     with pytest.raises(ValidationError):
         Holder.model_validate_json('{"path": 3}', strict=True)
+
+
+class Place(BaseModel):
+    address: StoreAddress | None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("s3://bucket/run/", "s3://bucket/run"), ("file:///a", "file:///a")]
+)
+def test_a_place_in_a_store_has_a_protocol(text, expected):
+    assert Place(address=text).address == expected
+    assert Place(address=None).address is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("/somewhere", "an address of an object store, such as s3://bucket/run"),
+        ("s3://user:secret@bucket/run", "must not hold a user name or password"),
+    ],
+)
+def test_other_places_are_refused(text, message):
+    with pytest.raises((ValidationError, SecretError), match=message):
+        Place(address=text)

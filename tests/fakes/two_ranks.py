@@ -20,10 +20,10 @@ from retfm_dist.errors import CheckpointError, DataError, TrainError
 from retfm_dist.ranks.agreement import from_each, from_main, gather_each, highest
 from retfm_dist.ranks.world import Ranks, ranks_from_environment
 from retfm_dist.train.checkpoint import saver as saver_module
-from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints
+from retfm_dist.train.checkpoint.folder import Retention, find_checkpoint, list_checkpoints
 from retfm_dist.train.checkpoint.layout import Stretch
 from retfm_dist.train.checkpoint.read import open_checkpoint
-from retfm_dist.train.checkpoint.saver import Retention, Saver
+from retfm_dist.train.checkpoint.saver import Saver
 from retfm_dist.train.engine.engine import Engine, SavedState
 from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
 from retfm_dist.train.run_dir import RunDir

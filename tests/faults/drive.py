@@ -2,6 +2,7 @@
 
 import random
 import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
@@ -99,8 +100,9 @@ def _one_run(
             was_hit = hit(fault, process, run_dir)
         family += _children(process)
         process.wait(timeout=LIMIT_S)
-        _wait_for_all(family)  # orphans may yet come to the end of the run
+        left = _wait_for_all(family)  # orphans may yet come to the end of the run
         text = log_path.read_text()
+        assert not left, f"left behind by {fault}: {left}\n{text[-3000:]}"
         resumed = re.search(r"starting from (?:step (0)$|.*step_(\d+))", text, re.MULTILINE)
         if resumed is not None or "has finished" in text:
             step = None if resumed is None else int(resumed[1] or resumed[2])
@@ -139,12 +141,14 @@ def _children(process: subprocess.Popen) -> list[psutil.Process]:
         return []
 
 
-def _wait_for_all(family: list[psutil.Process]) -> None:
-    """Wait until nobody of the job is left; orphans end by themselves."""
+def _wait_for_all(family: list[psutil.Process]) -> list[str]:
+    """Wait until nobody of the job is left; return who does not end by itself."""
     end = time.monotonic() + 60
     while alive := [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]:
-        assert time.monotonic() < end, f"left behind: {alive}"
+        if time.monotonic() > end:
+            return [f"{p.pid} {shlex.join(p.cmdline()[:6])}" for p in alive]
         time.sleep(0.1)
+    return []
 
 
 def _last_step(run_dir: Path) -> int:

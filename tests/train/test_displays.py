@@ -39,7 +39,7 @@ def run(tmp_path, device):
     engine = Engine(config, model=TinyMae(), ranks=Ranks(), device=device)
     plan = plan_run(config, steps_per_epoch=4)
     loader = FakeLoader(config, Ranks())
-    job = Job(config, RunDir(tmp_path), plan, Ranks(), device, loader, None)
+    job = Job(config, RunDir(tmp_path), plan, Ranks(), device, loader, None, None)
     yield Run(**vars(job), engine=engine, skips=Skips())
     engine.close()
 

@@ -2,6 +2,8 @@
 
 import logging
 import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +71,40 @@ def read_weights(checkpoint_dir: Path) -> tuple[dict[str, torch.Tensor], dict[st
     return dict(checkpoint.weights), checkpoint.state
 
 
-def prune_checkpoints(run_dir: Path, *, keep_last: int, keep_every: int) -> None:
+@dataclass(frozen=True)
+class Retention:
+    """Which checkpoints stay.
+
+    Attributes:
+        keep_last: How many of the newest.
+        keep_every: Those of a multiple of so many steps stay for ever; 0 is none.
+    """
+
+    keep_last: int
+    keep_every: int
+
+    def expired(self, steps: Sequence[int]) -> list[int]:
+        """Return which of the checkpoints after these steps go, ascending as given."""
+        return [
+            step for step in steps[: -self.keep_last]
+            if not self.keep_every or step % self.keep_every
+        ]  # fmt: skip
+
+
+def prune_checkpoints(
+    run_dir: Path, retention: Retention, *, in_use: Collection[Path] = ()
+) -> None:
     """Remove old checkpoints; call after a newer one is complete.
 
     Args:
         run_dir: The run directory.
-        keep_last: How many of the newest stay.
-        keep_every: Those of a multiple of so many steps stay for ever; 0 is none.
+        retention: Which stay.
+        in_use: Those that are being read; the next call removes them.
     """
-    for directory in list_checkpoints(run_dir)[:-keep_last]:
-        if keep_every and step_of(directory) % keep_every == 0:
+    by_step = {step_of(path): path for path in list_checkpoints(run_dir)}
+    for step in retention.expired(list(by_step)):
+        directory = by_step[step]
+        if directory in in_use:
             continue
         # Out of sight first: what a kill leaves half removed must not look like a checkpoint.
         hidden = directory.with_name(f".{directory.name}.partial")

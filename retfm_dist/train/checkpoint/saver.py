@@ -9,12 +9,12 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -22,7 +22,7 @@ from retfm_dist.durable import write_json
 from retfm_dist.ranks.agreement import from_each, from_main, highest
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint.commit import commit_checkpoint, staging_path, writing
-from retfm_dist.train.checkpoint.folder import prune_checkpoints
+from retfm_dist.train.checkpoint.folder import Retention, prune_checkpoints
 from retfm_dist.train.checkpoint.layout import part_name
 from retfm_dist.train.checkpoint.part import FileFacts, write_part
 from retfm_dist.train.checkpoint.snapshot import Owned, Snapshot
@@ -60,17 +60,17 @@ class _Save:
     parts: list[FileFacts] | None = None
 
 
-@dataclass(frozen=True)
-class Retention:
-    """Which checkpoints stay.
+class Copies(Protocol):
+    """Copies checkpoints elsewhere, beside training."""
 
-    Attributes:
-        keep_last: How many of the newest.
-        keep_every: Those of a multiple of so many steps stay for ever; 0 is none.
-    """
+    @property
+    def in_use(self) -> Collection[Path]:
+        """The checkpoints that must stay until they are copied."""
+        ...
 
-    keep_last: int
-    keep_every: int
+    def offer(self, checkpoint_dir: Path, retention: Retention) -> None:
+        """Copy a complete checkpoint, and keep of the copies what the retention says."""
+        ...
 
 
 class Saver:
@@ -82,6 +82,7 @@ class Saver:
         retention: Which checkpoints stay.
         ranks: Which rank this is.
         device: Where the state is.
+        copies: Is told of each checkpoint that is complete; on the main rank, if at all.
     """
 
     def __init__(
@@ -92,11 +93,13 @@ class Saver:
         retention: Retention,
         ranks: Ranks,
         device: torch.device,
+        copies: Copies | None = None,
     ) -> None:
         """Take the memory for a copy of what this rank owns, and start the thread that writes."""
         self._run_dir = run_dir
         self._retention = retention
         self._ranks = ranks
+        self._copies = copies
         self._start_id = from_main(lambda: secrets.token_hex(4), ranks=ranks)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._snapshot = Snapshot(num_values, device=device)
@@ -195,11 +198,10 @@ class Saver:
         commit_checkpoint(save.directory, staging=staging, state=save.state, parts=save.parts)
         with writing(save.directory):
             write_json(self._run_dir.saved_path, {"step": save.state["step"]})
-            prune_checkpoints(
-                self._run_dir.path,
-                keep_last=self._retention.keep_last,
-                keep_every=self._retention.keep_every,
-            )
+            in_use = self._copies.in_use if self._copies is not None else ()
+            prune_checkpoints(self._run_dir.path, self._retention, in_use=in_use)
+        if self._copies is not None:
+            self._copies.offer(save.directory, self._retention)
 
 
 def _outcome(future: "Future[Any] | None") -> Any:

@@ -7,6 +7,7 @@ import pytest
 
 from retfm_dist.errors import CheckpointError
 from retfm_dist.train.checkpoint.folder import (
+    Retention,
     find_checkpoint,
     list_checkpoints,
     prune_checkpoints,
@@ -40,9 +41,9 @@ def test_no_checkpoint_and_only_damaged_ones_are_told_apart(tmp_path):
 def test_the_oldest_checkpoints_go(tmp_path):
     for step in (2, 4, 6, 8):
         write(tmp_path, step)
-    prune_checkpoints(tmp_path, keep_last=2, keep_every=0)
+    prune_checkpoints(tmp_path, Retention(2, 0))
     assert [path.name for path in list_checkpoints(tmp_path)] == ["step_00000006", "step_00000008"]
-    prune_checkpoints(tmp_path, keep_last=5, keep_every=0)
+    prune_checkpoints(tmp_path, Retention(5, 0))
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 
 
@@ -50,9 +51,19 @@ def test_checkpoints_of_a_multiple_stay_for_ever(tmp_path):
     for step in (2, 4, 6, 8, 9):
         write(tmp_path, step)
     for _ in range(2):
-        prune_checkpoints(tmp_path, keep_last=1, keep_every=4)
+        prune_checkpoints(tmp_path, Retention(1, 4))
         steps = [path.name for path in list_checkpoints(tmp_path)]
         assert steps == ["step_00000004", "step_00000008", "step_00000009"]
+
+
+def test_a_checkpoint_in_use_stays_until_it_is_not(tmp_path):
+    for step in (2, 4, 6):
+        write(tmp_path, step)
+    oldest = list_checkpoints(tmp_path)[0]
+    prune_checkpoints(tmp_path, Retention(1, 0), in_use={oldest})
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_00000002", "step_00000006"]
+    prune_checkpoints(tmp_path, Retention(1, 0))
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step_00000006"]
 
 
 def test_leftovers_of_killed_processes_are_no_checkpoints_and_go(tmp_path):

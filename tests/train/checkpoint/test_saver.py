@@ -9,10 +9,10 @@ import torch
 from retfm_dist.errors import CheckpointError
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint import saver as saver_module
-from retfm_dist.train.checkpoint.folder import list_checkpoints
+from retfm_dist.train.checkpoint.folder import Retention, list_checkpoints
 from retfm_dist.train.checkpoint.layout import Stretch
 from retfm_dist.train.checkpoint.read import open_checkpoint
-from retfm_dist.train.checkpoint.saver import Retention, Saver, Status
+from retfm_dist.train.checkpoint.saver import Saver, Status
 from retfm_dist.train.checkpoint.verify import verify_checkpoint
 from retfm_dist.train.run_dir import RunDir
 
