@@ -4,6 +4,8 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 from retfm_dist.cohort.table import read_archive_table
@@ -58,3 +60,14 @@ def build(table: Path, out_dir: Path, **changes):
 def read_tree(directory: Path) -> dict[str, bytes]:
     """Return the bytes of every file by name."""
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def as_parquet(table: Path) -> Path:
+    """Write a table again, ages and labels as numbers, and return its path."""
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row.update(age=float(row["age"]), label_dr=int(row["label_dr"]))
+    path = table.with_suffix(".parquet")
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path

@@ -6,7 +6,6 @@ import json
 import tarfile
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw
@@ -21,7 +20,7 @@ from retfm_dist.shard.index import read_sample_index
 from retfm_dist.shard.manifest import read_manifest
 from retfm_dist.shard.packing.options import BuildOptions
 from retfm_dist.shard.packing.rejects import rejects_path
-from tests.fakes.archive import SALT, build, draw_eye, read_tree, write_archive
+from tests.fakes.archive import SALT, as_parquet, build, draw_eye, read_tree, write_archive
 
 
 def read_members(shard_set):
@@ -353,17 +352,6 @@ def test_a_missing_image_directory_is_refused(tmp_path):
     with pytest.raises(ShardError, match="none: the image directory does not exist"):
         BuildOptions(images_dir=tmp_path / "none", salt=SALT)
     assert "0123" not in repr(BuildOptions(images_dir=tmp_path, salt=SALT))
-
-
-def as_parquet(table):
-    """Write a table again, ages and labels as numbers, and return its path."""
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        row.update(age=float(row["age"]), label_dr=int(row["label_dr"]))
-    path = table.with_suffix(".parquet")
-    pq.write_table(pa.Table.from_pylist(rows), path)
-    return path
 
 
 def test_a_parquet_table_gives_the_same_bytes_and_goes_on_where_one_in_csv_ended(

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from retfm_dist.shard.manifest import read_manifest
-from tests.fakes.archive import SALT, draw_eye, read_tree, write_archive
+from tests.fakes.archive import SALT, as_parquet, draw_eye, read_tree, write_archive
 
 
 def command(*arguments):
@@ -150,16 +150,16 @@ def start_build(table, out_dir):
     )
 
 
-def wait_until_packing(process, out_dir, *, num_packed=1):
-    """Wait until the build has packed some images."""
+def has_packed(process, out_dir, num_packed):
+    """Wait until the build has packed so many images; return False if it ended before."""
     facts = out_dir.with_name(f".{out_dir.name}.partial") / "spool" / "facts"
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             if facts.read_bytes().count(b"\n") >= num_packed:
-                return
+                return True
         time.sleep(0.005)
-    pytest.fail("the build did not start to pack")
+    return False
 
 
 def wait_for_group(process):
@@ -176,27 +176,30 @@ def wait_for_group(process):
 
 @pytest.fixture(scope="module")
 def large_archive(tmp_path_factory):
-    """An archive whose packing takes a second, its set, and the salt of both."""
+    """An archive whose packing takes a second, as CSV and Parquet; its set, and the salt of both."""
     root = tmp_path_factory.mktemp("large")
     table = write_archive(root / "archive", count=160, side=700)
     (root / "salt").write_bytes(SALT)
     (root / "salt").chmod(0o600)
     run(*build_arguments(table, root / "sets" / "set", "--salt-file", root / "salt"))
-    return table, root / "salt", read_tree(root / "sets" / "set")
+    tables = {"csv": table, "parquet": as_parquet(table)}
+    return tables, root / "salt", read_tree(root / "sets" / "set")
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["csv", "parquet"])
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_build_says_so_in_one_line_and_goes_on(
-    large_archive, tmp_path, how, monkeypatch
+    large_archive, tmp_path, how, name, monkeypatch
 ):
-    table, salt, expected = large_archive
+    tables, salt, expected = large_archive
+    table = tables[name]
     out_dir = tmp_path / "sets" / "set"
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     (tmp_path / "config" / "retfm_dist").mkdir(parents=True)
     shutil.copy(salt, tmp_path / "config" / "retfm_dist" / "pseudonym.salt")
     process = start_build(table, out_dir)
-    wait_until_packing(process, out_dir, num_packed=20)
+    assert has_packed(process, out_dir, 20)
     started = time.monotonic()
     if how == signal.SIGINT:
         os.killpg(process.pid, how)  # as a terminal does: to the command and its workers
@@ -222,35 +225,41 @@ def test_an_interrupted_build_says_so_in_one_line_and_goes_on(
 
 @pytest.mark.slow
 def test_killed_at_ten_random_moments_a_build_gives_the_same_bytes(large_archive, tmp_path):
-    table, salt, expected = large_archive
+    """Of packing, writing and publishing, whether the table is CSV or Parquet."""
+    tables, salt, expected = large_archive
     out_dir = tmp_path / "sets" / "set"
     generator = random.Random(0)
-    arguments = build_arguments(table, out_dir, "--workers", 2, "--salt-file", salt)
     kills = 0
-    for _ in range(10):
+    for attempt in range(10):
+        table = tables[("csv", "parquet")[attempt % 2]]
+        arguments = build_arguments(table, out_dir, "--workers", 2, "--salt-file", salt)
         process = subprocess.Popen(
             command(*arguments), stderr=subprocess.DEVNULL, start_new_session=True
         )
-        time.sleep(generator.uniform(0.8, 2.6))
-        kills += process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
+        # Each attempt goes on where the one before ended.
+        has_packed(process, out_dir, 15 * (attempt + 1))
+        time.sleep(generator.uniform(0, 0.1))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         wait_for_group(process)
+        kills += process.returncode == -signal.SIGKILL
         if out_dir.exists():
             assert read_tree(out_dir) == expected
             shutil.rmtree(out_dir)
-    assert kills >= 3
+    assert kills >= 8  # the last may have come to their end
     run(*arguments)
     assert read_tree(out_dir) == expected
     assert [path.name for path in out_dir.parent.iterdir()] == ["set"]
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_costs_one_image_at_most(large_archive, tmp_path):
-    table, _, _ = large_archive
+@pytest.mark.parametrize("name", ["csv", "parquet"])
+def test_a_worker_that_is_killed_costs_one_image_at_most(large_archive, tmp_path, name):
+    table = large_archive[0][name]
     out_dir = tmp_path / "sets" / "set"
     process = start_build(table, out_dir)
-    wait_until_packing(process, out_dir, num_packed=10)
+    assert has_packed(process, out_dir, 10)
     worker = max(
         psutil.Process(process.pid).children(recursive=True), key=lambda p: p.memory_info().rss
     )
