@@ -142,8 +142,11 @@ def _children(process: subprocess.Popen) -> list[psutil.Process]:
 
 
 def _wait_for_all(family: list[psutil.Process]) -> list[str]:
-    """Wait until nobody of the job is left; return who does not end by itself."""
-    end = time.monotonic() + 60
+    """Wait until nobody of the job is left; return who does not end by itself.
+
+    Ranks whose runner died before they looked train to the end.
+    """
+    end = time.monotonic() + LIMIT_S
     while alive := [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]:
         if time.monotonic() > end:
             return [f"{p.pid} {shlex.join(p.cmdline()[:6])}" for p in alive]
