@@ -165,4 +165,5 @@ def rate_text(bytes_per_s: float) -> str:
 
 
 def _most_common(values: Sequence[str]) -> str:
-    return Counter(sorted(values)).most_common(1)[0][0]
+    """Return what most hosts have; of two equally common, what the first of them has."""
+    return Counter(values).most_common(1)[0][0]

@@ -68,6 +68,17 @@ def test_each_planted_fault_is_found_alone_and_at_its_host(changes, what):
     assert finding.hint
 
 
+@pytest.mark.parametrize("versions", [("1.0.31", "0.0.1"), ("0.0.1", "1.0.31")])
+def test_of_two_hosts_that_differ_the_second_is_named(versions):
+    hosts = [
+        Host(name, 8, replace(FACTS, versions={"timm": version}), LINK)
+        for name, version in zip("ab", versions, strict=True)
+    ]
+    (finding,) = judge(hosts, NEEDS)
+    assert finding.host == "b"
+    assert finding.what == f"has timm {versions[1]}, the others {versions[0]}"
+
+
 def test_a_host_that_does_not_answer_is_named():
     hosts = [*cluster(), Host("e", 8, None, error="No route to host")]
     (finding,) = judge(hosts, NEEDS)

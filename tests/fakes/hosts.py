@@ -69,8 +69,17 @@ def can_use_pdsh() -> bool:
 
 
 @contextlib.contextmanager
-def ssh_between(hosts: Hosts, folder: Path) -> Iterator[dict[str, str]]:
+def ssh_between(
+    hosts: Hosts, folder: Path, *, before: str = "", variables: str = ""
+) -> Iterator[dict[str, str]]:
     """Run an sshd on both hosts, with keys of their own.
+
+    Args:
+        hosts: The hosts.
+        folder: Where keys and configuration go.
+        before: Shell commands on the second host, in file systems of its own, that its sshd and
+            all that is started through it inherit.
+        variables: NAME=value words that sessions on the second host have.
 
     Yields:
         Variables with which ssh and pdsh go from host to host without a question.
@@ -79,29 +88,32 @@ def ssh_between(hosts: Hosts, folder: Path) -> Iterator[dict[str, str]]:
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True
         )
-    (folder / "sshd_config").write_text(
-        f"HostKey {folder}/host_key\nAuthorizedKeysFile {folder}/user_key.pub\nStrictModes no\n"
-        "PermitRootLogin prohibit-password\nUsePAM no\nPidFile none\n"
-    )
+    for name, line in (("first", ""), ("second", f"SetEnv {variables}\n" if variables else "")):
+        (folder / f"sshd_{name}").write_text(
+            f"HostKey {folder}/host_key\nAuthorizedKeysFile {folder}/user_key.pub\n"
+            "StrictModes no\nPermitRootLogin prohibit-password\nUsePAM no\nPidFile none\n" + line
+        )
     (folder / "ssh_config").write_text(
         f"IdentityFile {folder}/user_key\nStrictHostKeyChecking no\nUserKnownHostsFile /dev/null\n"
         "LogLevel ERROR\nServerAliveInterval 5\nServerAliveCountMax 2\n"
     )
     programs = folder / "programs"
     programs.mkdir()
-    (programs / "ssh").write_text(
-        f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n'
-    )
+    own_ssh = f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n'
+    (programs / "ssh").write_text(own_ssh)
     (programs / "ssh").chmod(0o755)
     Path("/run/sshd").mkdir(exist_ok=True)
+    serve = f"{before}\nexec {_SSHD} -D -e -f {folder}/sshd_second"
     servers = [
-        subprocess.Popen(
-            [*enter, _SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=subprocess.DEVNULL
+        subprocess.Popen([*enter, *words], stderr=subprocess.DEVNULL)
+        for enter, words in (
+            (hosts.first, [_SSHD, "-D", "-e", "-f", folder / "sshd_first"]),
+            (hosts.second, ["unshare", "--mount", "sh", "-ec", serve]),
         )
-        for enter in (hosts.first, hosts.second)
     ]
     try:
         time.sleep(0.5)
+        assert [server.poll() for server in servers] == [None, None], "no sshd"
         yield {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "PDSH_RCMD_TYPE": "ssh"}
     finally:
         for server in servers:
