@@ -13,6 +13,7 @@ _MIN_EDGE = 0.35
 _LINE_RETURNS = 0.3
 _LEAST_LINE_PX = 6
 _MIN_SLOPE = 0.45
+_MIN_SPREAD_RATIO = 0.25
 
 
 def lasts(pixels: np.ndarray, layout: BlockLayout, found: BlockSteps, channel: int) -> bool:
@@ -121,10 +122,13 @@ def is_line(pixels: np.ndarray, layout: BlockLayout, found: BlockSteps, channel:
 def continues(found: BlockSteps, channel: int) -> bool:
     """Whether the picture goes on across a step; at the edge of a bar or a page it does not.
 
-    Both sides of a shift differ by a constant, so each follows from the other with slope 1.
+    Both sides of a shift differ by a constant, so each follows from the other with slope 1, and
+    most blocks vary alike: a drawn area is even, whatever else crosses it.
     """
     window, _ = found.largest(channel)
     counts = found.counts[window]
     above, below = (side[window][counts] @ TO_YCC[channel] for side in (found.above, found.below))
     covariance = ((above - above.mean()) * (below - below.mean())).mean()
-    return bool(covariance > _MIN_SLOPE * max(above.var(), below.var()))
+    follows = covariance > _MIN_SLOPE * max(above.var(), below.var())
+    spreads = sorted(np.median(np.abs(side - np.median(side))) for side in (above, below))
+    return bool(follows and spreads[0] >= _MIN_SPREAD_RATIO * spreads[1])

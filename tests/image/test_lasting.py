@@ -41,3 +41,13 @@ def test_a_picture_does_not_go_on_in_a_bar(layout, color):
     pixels = scene().copy()
     pixels[240:] = color
     assert not continues(measure_steps(pixels, layout), 0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_crosses_a_bar_does_not_make_a_picture_go_on_in_it(layout):
+    """A bar over the whole width, and one of another color down the whole height, over both."""
+    pixels = scene().copy()
+    pixels[240:336] = 240
+    pixels[:, 400:480] = (0, 0, 200)
+    found = measure_steps(pixels, layout)
+    assert not any(continues(found, channel) for channel in (1, 2))
