@@ -95,16 +95,26 @@ class Copier:
                 self._current, retention = self._waiting
                 self._waiting = None
             with self._saying_what_fails(self._current.name):
-                begun_at = time.monotonic()
-                self._copy.put(self._current)
-                self._copy.prune(retention)
-                logger.info(
-                    "copied %s to %s in %.1f s",
-                    self._current.name, self._copy.address, time.monotonic() - begun_at,
-                )  # fmt: skip
+                self._put(self._current, retention)
             with self._changed:
                 self._current = None
                 self._changed.notify_all()
+
+    def _put(self, checkpoint_dir: Path, retention: Retention) -> None:
+        begun_at = time.monotonic()
+        try:
+            self._copy.put(checkpoint_dir)
+        except FileNotFoundError:
+            if checkpoint_dir.exists():
+                raise
+            # The run has gone back to an earlier step, and what it makes there comes next.
+            logger.info("%s has gone, and is not copied", checkpoint_dir.name)
+            return
+        self._copy.prune(retention)
+        logger.info(
+            "copied %s to %s in %.1f s",
+            checkpoint_dir.name, self._copy.address, time.monotonic() - begun_at,
+        )  # fmt: skip
 
     @contextlib.contextmanager
     def _saying_what_fails(self, what: str) -> Iterator[None]:

@@ -72,6 +72,23 @@ def test_a_failure_is_said_and_the_next_is_tried(tmp_path, caplog):
     assert copy.put_names == ["step_2"]
 
 
+def test_a_checkpoint_that_has_gone_meanwhile_is_no_failure(tmp_path, caplog):
+    copy = SlowCopy()
+    copier = Copier(copy)
+    copy.error = FileNotFoundError("step_1/state.json")
+    with caplog.at_level(logging.INFO):
+        copier.offer(tmp_path / "step_1", Retention(2, 0))
+        copy.may.release(1)
+        copier.finish()
+    assert "step_1 has gone, and is not copied" in caplog.text
+    assert "got FileNotFoundError" not in caplog.text
+    (tmp_path / "step_2").mkdir()
+    copier.offer(tmp_path / "step_2", Retention(2, 0))
+    copy.may.release(1)
+    copier.finish()
+    assert "step_2: not copied" in caplog.text  # no such bucket, for example
+
+
 def test_a_host_that_lost_its_disk_ends_with_the_same_bits(tmp_path, device, caplog):
     """Cut off in the middle, moved to an empty disk, and started by the same command."""
     straight = tiny_config(tmp_path / "straight")
