@@ -37,7 +37,9 @@ class Outcomes:
             limit: Largest mean loss that was no spike.
             uids: [B] int64 of each of this rank's micro-batches.
         """
-        values = torch.cat([result.losses, result.is_updated[None].to(result.losses.dtype)])
+        kind = result.losses.dtype
+        flags = (result.is_finite.to(kind), result.is_updated[None].to(kind))
+        values = torch.cat([result.losses, *flags])
         is_there = None
         if values.device.type == "cuda":
             # Only into pinned memory does a copy go on beside the host.
@@ -57,5 +59,9 @@ class Outcomes:
             first = self._pending.popleft()
             if first.is_there is not None:
                 first.is_there.synchronize()
-            *losses, is_updated = first.values.tolist()
-            yield StepOutcome(first.step, tuple(losses), bool(is_updated), first.limit, first.uids)
+            *of_ranks, is_updated = first.values.tolist()
+            losses = tuple(of_ranks[: len(of_ranks) // 2])
+            is_finite = tuple(map(bool, of_ranks[len(losses) :]))
+            yield StepOutcome(
+                first.step, losses, is_finite, bool(is_updated), first.limit, first.uids
+            )

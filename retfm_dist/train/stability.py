@@ -30,6 +30,7 @@ class StepOutcome:
     Attributes:
         step: The step, 0-based.
         losses: Loss of each rank.
+        is_finite: Whether the gradients of each rank, before they were averaged, were finite.
         is_updated: Whether the weights have changed.
         limit: Largest mean loss that was no spike.
         uids: [B] int64 of each of this rank's micro-batches.
@@ -37,6 +38,7 @@ class StepOutcome:
 
     step: int
     losses: tuple[float, ...]
+    is_finite: tuple[bool, ...]
     is_updated: bool
     limit: float
     uids: tuple[torch.Tensor, ...] = ()
@@ -48,9 +50,9 @@ class Problem:
 
     Attributes:
         step: The step, 0-based.
-        kind: What was not as it should be. A gradient that is not finite, where all losses are, is
-            the sum over ranks and names none.
-        ranks: Whose loss is not finite; empty for the other kinds.
+        kind: What was not as it should be.
+        ranks: Whose loss or gradient is not finite; empty for a spike, and for a gradient that has
+            become so in the sum over ranks.
         losses: Loss of each rank.
         limit: Largest mean loss that was no spike.
     """
@@ -130,7 +132,10 @@ class Judge:
         elif mean > limit:
             problem = Problem(step, "spike", (), losses, limit)
         elif not outcome.is_updated:
-            problem = Problem(step, "gradient", (), losses, limit)
+            blamed = tuple(
+                rank for rank, is_finite in enumerate(outcome.is_finite) if not is_finite
+            )
+            problem = Problem(step, "gradient", blamed, losses, limit)
         else:
             self._bad_steps = []
             self._recent.append(mean)

@@ -36,11 +36,13 @@ class StepResult:
     Attributes:
         loss: [] this rank's mean loss over its micro-batches.
         losses: [world_size] every rank's.
+        is_finite: [world_size] bool, whether each rank's own gradients were finite.
         is_updated: [] bool, whether the weights have changed; the same on all ranks.
     """
 
     loss: torch.Tensor
     losses: torch.Tensor
+    is_finite: torch.Tensor
     is_updated: torch.Tensor
 
 
@@ -83,9 +85,10 @@ def train_step(
         is_last = micro_step == grad_accum_steps - 1
         total += engine.forward_backward(micro.images, micro.noise, is_last=is_last)
     loss = total / grad_accum_steps
-    everyone = gather_each(torch.stack([loss, engine.squared_gradient_norm()]))
-    losses, squares = everyone.unbind(1)
+    is_finite = engine.has_finite_gradients().to(loss.dtype)
+    everyone = gather_each(torch.stack([loss, engine.squared_gradient_norm(), is_finite]))
+    losses, squares, finite = everyone.unbind(1)
     norm = squares.sum().sqrt()
     # All ranks see the same, so that all update or none.
     is_updated = engine.update(lr, norm=norm, is_sound=is_sound(losses, norm, limit))
-    return StepResult(loss, losses, is_updated)
+    return StepResult(loss, losses, finite.bool(), is_updated)

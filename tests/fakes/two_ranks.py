@@ -139,6 +139,7 @@ def check_bad_steps(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[s
             bad.is_updated.item(),
             all(torch.equal(before[name], after[name]) for name in before),
             [math.isfinite(loss) for loss in bad.losses.tolist()],
+            bad.is_finite.tolist(),
             sound.is_updated.item(),
             all(torch.isfinite(tensor).all().item() for tensor in weights_of(engine).values()),
         ]

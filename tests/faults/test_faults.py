@@ -17,9 +17,9 @@ def folder(tmp_path_factory):
     return found
 
 
-def test_six_faults_cost_no_more_than_their_interval(folder):
-    hits = list(run_with_faults(folder / "set", folder, seed=1, num_faults=6, num_steps=STEPS))
-    assert len(hits) == 6
+def test_ten_faults_cost_no_more_than_their_interval(folder):
+    hits = list(run_with_faults(folder / "set", folder, seed=1, num_faults=10, num_steps=STEPS))
+    assert len(hits) == 10
     for found in hits:
         if found.fault.damage == "nothing":
             # One interval, and what is trained while the checkpoint is written.

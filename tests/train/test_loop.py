@@ -68,6 +68,7 @@ def test_a_bad_step_changes_nothing_and_the_run_goes_on(tmp_path, device, stage,
     run(config, {6: math.nan}, kind=kind)
     (line,) = anomalies(tmp_path / "run")
     assert (line["step"], line["kind"]) == (6, "loss" if kind is Poisoned else "gradient")
+    assert line["ranks"] == [0]
     assert len(line["uids"]) == 8
     assert line["uids"][0] == f"{6 * 8:016x}"
     # As if the step had been passed over from the beginning.

@@ -6,7 +6,7 @@ from retfm_dist.train.step import StepResult
 
 def result(losses, *, is_updated=True):
     losses = torch.tensor(losses)
-    return StepResult(losses[0], losses, torch.tensor(is_updated))
+    return StepResult(losses[0], losses, torch.isfinite(losses), torch.tensor(is_updated))
 
 
 def test_outcomes_are_taken_in_order_and_once():
@@ -19,6 +19,7 @@ def test_outcomes_are_taken_in_order_and_once():
     first, second = outcomes.take(before=6)
     assert (first.step, first.losses, first.is_updated, first.limit) == (3, (0.5, 0.25), True, 9.0)
     assert (second.step, second.losses, second.is_updated) == (4, (0.5, float("inf")), False)
+    assert (first.is_finite, second.is_finite) == ((True, True), (True, False))
     assert second.uids == tuple(uids)
     assert [outcome.step for outcome in outcomes.take(before=99)] == [6]
     assert list(outcomes.take(before=99)) == []

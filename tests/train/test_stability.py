@@ -9,8 +9,9 @@ from retfm_dist.config.schema import StabilityConfig
 from retfm_dist.train.stability import Judge, StepOutcome, is_sound
 
 
-def outcome(step, losses, *, is_updated, limit=1e30):
-    return StepOutcome(step, tuple(losses), is_updated, limit)
+def outcome(step, losses, *, is_updated, limit=1e30, is_finite=None):
+    finite = (True,) * len(losses) if is_finite is None else is_finite
+    return StepOutcome(step, tuple(losses), finite, is_updated, limit)
 
 
 def judged(judge, losses, *, begin=0):
@@ -32,7 +33,15 @@ def test_a_rank_whose_loss_is_not_finite_is_named():
     assert found.words == "the loss is not finite on rank 1, 3"
 
 
-def test_a_gradient_that_is_not_finite_names_no_rank():
+def test_a_rank_whose_gradient_is_not_finite_is_named():
+    judge = Judge(StabilityConfig())
+    found = judge.judge(outcome(7, [0.5, 0.4], is_updated=False, is_finite=(True, False)))
+    assert found is not None
+    assert (found.kind, found.ranks) == ("gradient", (1,))
+    assert found.words == "the gradient is not finite on rank 1"
+
+
+def test_a_gradient_that_is_not_finite_in_the_sum_alone_names_no_rank():
     found = Judge(StabilityConfig()).judge(outcome(7, [0.5, 0.4], is_updated=False))
     assert found is not None
     assert (found.kind, found.ranks, found.words) == ("gradient", (), "the gradient is not finite")

@@ -29,6 +29,9 @@ class RecordingEngine:
     def squared_gradient_norm(self):
         return torch.tensor(self.norm**2)
 
+    def has_finite_gradients(self):
+        return torch.tensor(math.isfinite(self.norm))
+
     def update(self, lr, *, norm, is_sound):
         self.calls.append(("update", lr, norm.item()))
         return is_sound
@@ -61,6 +64,7 @@ def test_a_gradient_that_is_not_finite_is_not_learned_from():
     found = step(RecordingEngine([1.0], norm=math.inf), 1)
     assert not found.is_updated
     assert found.losses == 1.0
+    assert found.is_finite.tolist() == [False]
 
 
 def test_a_mean_loss_above_the_limit_is_not_learned_from():

@@ -105,10 +105,18 @@ def test_what_one_rank_spoils_no_rank_learns_from(results):
     assert len(of_each) == 2
     for found in of_each:
         assert len(found) == 12
-        for name, (is_updated, is_same, are_finite, is_updated_again, is_sound) in found.items():
+        for name, (
+            is_updated,
+            is_same,
+            are_finite,
+            of_whom,
+            is_updated_again,
+            is_sound,
+        ) in found.items():
             assert not is_updated, name
             assert is_same, name
             assert are_finite == [True, "loss" not in name], name
+            assert of_whom == [True, "spike" in name], name  # before the ranks average them
             assert is_updated_again, name
             assert is_sound, name
 

@@ -25,6 +25,7 @@ from retfm_dist.train.engine.gradients import (
 )
 from retfm_dist.train.engine.library import import_deepspeed
 from retfm_dist.train.engine.optimizer import build_optimizer
+from retfm_dist.train.engine.own_gradients import OwnGradients
 from retfm_dist.train.engine.partitions import MOMENTS, WEIGHTS, Partitions, find_partitions
 from retfm_dist.train.engine.process_group import limit_groups
 from retfm_dist.train.engine.settings import deepspeed_config
@@ -122,6 +123,7 @@ class Engine:
             self._partitions.set_moments(
                 {key: dict(saved.moments[key]) for key in MOMENTS}, num_updates=saved.num_updates
             )
+        self._own_gradients = OwnGradients(model, device=device)
         self._engine.train()
 
     @property
@@ -148,6 +150,13 @@ class Engine:
             loss = self._engine(images, noise).loss
         self._engine.backward(loss)
         return loss.detach()
+
+    def has_finite_gradients(self) -> torch.Tensor:
+        """Return [] bool, whether this rank's own gradients of the step were finite.
+
+        Of the averaged ones nobody can tell whose they were.
+        """
+        return self._own_gradients.take()
 
     def squared_gradient_norm(self) -> torch.Tensor:
         """Return this rank's share of the squared norm of the averaged gradients, [] float32.
@@ -215,6 +224,7 @@ class Engine:
 
     def close(self) -> None:
         """Release DeepSpeed's hooks and buffers; the engine cannot be used afterwards."""
+        self._own_gradients.close()
         self._engine.destroy()
 
 
