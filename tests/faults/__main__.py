@@ -41,7 +41,7 @@ def print_table(hits, *, minutes: float) -> None:
     for attribute in ("moment", "target", "damage"):
         counts = collections.Counter(getattr(found.fault, attribute) for found in hits)
         print(f"{attribute}: " + ", ".join(f"{name} {n}" for name, n in sorted(counts.items())))
-    undamaged = [found.lost for found in hits if found.fault.damage == "nothing"]
+    undamaged = [found.lost for found in hits if not found.was_damaged]
     print(
         f"{len(hits)} faults in {minutes:.0f} min, no manual step, every run ended with the same "
         f"bits; steps lost at most {max(undamaged, default=0)} (interval {EVERY}), "

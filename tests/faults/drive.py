@@ -33,11 +33,14 @@ class Hit:
         fault: The fault.
         reached: Step that the job had logged last.
         resumed: Step that the next start went on from; None where the run had come to its end.
+        was_damaged: Whether a checkpoint was damaged before that start, by this fault or by one
+            that hit a start before it could say where it goes on.
     """
 
     fault: Fault
     reached: int
     resumed: int | None
+    was_damaged: bool
 
     @property
     def lost(self) -> int:
@@ -106,11 +109,12 @@ def _one_run(
         resumed = re.search(r"starting from (?:step (0)$|.*step_(\d+))", text, re.MULTILINE)
         if resumed is not None or "has finished" in text:
             step = None if resumed is None else int(resumed[1] or resumed[2])
-            yield from (Hit(*item, resumed=step) for item in pending)
+            damaged = any(hit_by.damage != "nothing" for hit_by, _ in pending)
+            yield from (Hit(*item, resumed=step, was_damaged=damaged) for item in pending)
             pending.clear()
         if (run_dir / "DONE").exists():
             if fault is not None:
-                yield Hit(fault, num_steps, None)
+                yield Hit(fault, num_steps, None, was_damaged=False)
             return
         assert fault is not None, f"a start without a fault failed:\n{text[-3000:]}"
         assert was_hit, f"a start failed before its fault:\n{text[-3000:]}"

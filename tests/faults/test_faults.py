@@ -21,6 +21,6 @@ def test_ten_faults_cost_no_more_than_their_interval(folder):
     hits = list(run_with_faults(folder / "set", folder, seed=1, num_faults=10, num_steps=STEPS))
     assert len(hits) == 10
     for found in hits:
-        if found.fault.damage == "nothing":
+        if not found.was_damaged:
             # One interval, and what is trained while the checkpoint is written.
             assert found.lost <= 2 * EVERY, found
