@@ -2,8 +2,7 @@
 
 import contextlib
 import logging
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,8 @@ import torch
 
 from retfm_dist.config import PretrainConfig
 from retfm_dist.durable import write_json
-from retfm_dist.ranks.agreement import from_each, from_main
-from retfm_dist.ranks.failure import is_lost_rank
-from retfm_dist.ranks.heartbeat import Heartbeat
-from retfm_dist.ranks.restarts import Failure, note_failure, refuse_repetition, restart_count
-from retfm_dist.ranks.stalls import Beat
+from retfm_dist.ranks.agreement import from_main
+from retfm_dist.ranks.restarts import refuse_repetition
 from retfm_dist.ranks.stopping import StopRequest
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.bad_samples import BadSamples, most_bad_samples
@@ -36,6 +32,7 @@ from retfm_dist.train.schedule import plan_run
 from retfm_dist.train.skips import Skips, Window, read_windows
 from retfm_dist.train.stability import Judge
 from retfm_dist.train.start import StartRequest, describe_start, enter_run_dir
+from retfm_dist.train.watch import watching
 
 logger = logging.getLogger(__name__)
 
@@ -84,17 +81,20 @@ def fit(
         # Closed after the heartbeat: a store may take longer than a step ever does.
         copier = stack.enter_context(copying(config, run_dir, ranks))
         refuse_repetition(run_dir.failures_path, ranks=ranks)
-        heartbeat = stack.enter_context(_beating(config, run_dir, ranks))
-        stack.enter_context(_noting_failures(run_dir, ranks, heartbeat))
+        heartbeat = stack.enter_context(
+            watching(run_dir.failures_path, stall_timeout_s=config.run.stall_timeout_s, ranks=ranks)
+        )
         loader = stack.enter_context(contextlib.closing(build_loader()))
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
         check_same_start(config, loader, plan)
         job = Job(config, run_dir, plan, ranks, device, loader, heartbeat, copier)
         stop = stop or StopRequest(ranks)
-        outcome = _train_from(job, build_model(), start.checkpoint_dir, stop)
-        while outcome.bad is not None:
-            checkpoint_dir = _go_back(job, outcome)
+        checkpoint_dir = start.checkpoint_dir
+        while True:
             outcome = _train_from(job, build_model(), checkpoint_dir, stop)
+            if outcome.bad is None:
+                break
+            checkpoint_dir = _go_back(job, outcome)
         if outcome.step == plan.total_steps:
             from_main(lambda: _mark_done(job), ranks=ranks)
         return outcome.step == plan.total_steps
@@ -167,36 +167,6 @@ def _overrides(config: PretrainConfig, state: Mapping[str, Any]) -> tuple[dict[s
         for change in changes_of(config, state["experiment"])
     ]
     return (*state["overrides"], *new)
-
-
-@contextlib.contextmanager
-def _beating(config: PretrainConfig, run_dir: RunDir, ranks: Ranks) -> Iterator[Heartbeat]:
-    """Send heartbeats while this lasts, and watch the others' unless the config says not to.
-
-    A stall leaves a note for the verdict on a restart, as the loss of a rank does.
-    """
-    timeout_s = config.run.stall_timeout_s
-
-    def note(beat: Beat) -> None:
-        text = f"no progress while {beat.doing}"
-        failure = Failure(restart_count(), beat.rank, beat.step, text, is_lost_rank=True)
-        note_failure(run_dir.failures_path, failure)
-
-    with contextlib.closing(Heartbeat(ranks, timeout_s=timeout_s or math.inf)) as heartbeat:
-        heartbeat.start(from_each(heartbeat.peer), on_stall=note)
-        yield heartbeat
-
-
-@contextlib.contextmanager
-def _noting_failures(run_dir: RunDir, ranks: Ranks, heartbeat: Heartbeat) -> Iterator[None]:
-    """Leave a note of an exception for the verdict on a restart."""
-    try:
-        yield
-    except Exception as error:
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        failure = Failure(restart_count(), ranks.rank, heartbeat.step, text, is_lost_rank(error))
-        note_failure(run_dir.failures_path, failure)
-        raise
 
 
 def _describe_start(run: Run, step: int) -> None:
