@@ -145,6 +145,21 @@ class RunCopy:
                     self._store.upload(path, path.name)
                     self._sent[path.name] = version
 
+    def complete(self) -> None:
+        """Copy what is lacking of a finished run: its last checkpoint, and its records.
+
+        Raises:
+            CheckpointError: The copy is another run's, or the store refuses or does not answer.
+        """
+        with self._asking():
+            self.claim()
+            for newest in list_checkpoints(self._run_dir.path)[-1:]:
+                if step_of(newest) not in _steps_in(self._store.list_files()):
+                    logger.info("copying %s to %s", newest.name, self.address)
+                    self.put(newest)
+                self._newest = newest
+            self.put_records()
+
     def prune(self, retention: Retention) -> None:
         """Remove old checkpoints of the copy.
 

@@ -79,6 +79,8 @@ def enter_run_dir(
             if config.checkpoint.copy_to and not request.fresh and request.resume is None:
                 RunCopy(config.checkpoint.copy_to, run_dir).fetch()
             if is_finished(run_dir, config, overridden=request.overridden):
+                if config.checkpoint.copy_to:
+                    RunCopy(config.checkpoint.copy_to, run_dir).complete()
                 logger.info("%s: this run has finished; nothing to do", run_dir.path)
                 return Start(is_finished=True, checkpoint_dir=None)
             chosen = choose_checkpoint(

@@ -9,6 +9,7 @@ from retfm_dist.errors import CheckpointError
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint.folder import Retention, list_checkpoints
 from retfm_dist.train.copier import Copier
+from retfm_dist.train.run_copy import RunCopy
 from retfm_dist.train.run_dir import RunDir
 from tests.fakes.checkpoints import bits_of
 from tests.fakes.training import FakeLoader, run_fit, tiny_config
@@ -118,6 +119,26 @@ def test_a_host_that_lost_its_disk_ends_with_the_same_bits(tmp_path, device, cap
     assert bits_of(list_checkpoints(place)[-1]) == bits_of(last[1])
     shutil.rmtree(config.run.dir)
     run_fit(config, build_model=lambda: pytest.fail("trains again"))
+
+
+def test_a_finished_run_whose_last_copy_failed_is_copied_when_started_again(
+    tmp_path, device, monkeypatch
+):
+    config = tiny_config(tmp_path / "run", checkpoint__copy_to=f"file://{tmp_path}/copy")
+
+    def refuse(self, checkpoint_dir):
+        raise TimeoutError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunCopy, "put", refuse)
+        run_fit(config)
+    copy = RunDir(tmp_path / "copy")
+    assert not copy.done_path.exists()
+    for _ in range(2):
+        run_fit(config, build_model=lambda: pytest.fail("trains again"))
+        assert copy.done_path.exists()
+        last = [list_checkpoints(path)[-1] for path in (config.run.dir, copy.path)]
+        assert bits_of(last[0]) == bits_of(last[1])
 
 
 def test_another_run_is_refused_before_it_trains(tmp_path, device):
