@@ -54,7 +54,7 @@ def tracker(monkeypatch):
 def show(shown, step, loss):
     shown.begin_step(step - 1)
     is_updated = torch.isfinite(loss)
-    shown.show(step, StepResult(loss, loss[None], is_updated))
+    shown.show(step, StepResult(loss, loss[None], is_updated[None], is_updated))
 
 
 def test_making_displays_has_no_effect(run, tracker):
