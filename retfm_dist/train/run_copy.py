@@ -108,7 +108,7 @@ class RunCopy:
     def put(self, checkpoint_dir: Path) -> None:
         """Copy a checkpoint and the records of the run.
 
-        Later checkpoints of the copy, which a run that has gone back leaves behind, are removed.
+        What a copy that was cut off, or a run that has gone back, left behind is removed.
 
         Args:
             checkpoint_dir: A complete checkpoint of the run directory.
@@ -117,8 +117,9 @@ class RunCopy:
             OSError: The store refuses or does not answer, or the checkpoint has gone.
         """
         names = self._store.list_files()
-        for step in _steps_in(names):
-            if step >= step_of(checkpoint_dir):
+        whole = _steps_in(names)
+        for step in _steps_in(names, file=".+"):
+            if step >= step_of(checkpoint_dir) or step not in whole:
                 self._remove(step, names)
         files = sorted(checkpoint_dir.iterdir(), key=lambda path: path.name == MANIFEST)
         for path in files[:-1]:
@@ -138,12 +139,13 @@ class RunCopy:
         *records, done = _records(self._run_dir)
         is_whole = self._newest in list_checkpoints(self._run_dir.path)[-1:]
         for path in [*records, done] if is_whole else records:
-            with contextlib.suppress(FileNotFoundError):
-                facts = path.stat()
-                version = (facts.st_size, facts.st_mtime_ns)
-                if self._sent.get(path.name) != version:
-                    self._store.upload(path, path.name)
-                    self._sent[path.name] = version
+            if not path.exists():
+                continue
+            facts = path.stat()
+            version = (facts.st_size, facts.st_mtime_ns)
+            if self._sent.get(path.name) != version:
+                self._store.upload(path, path.name)
+                self._sent[path.name] = version
 
     def complete(self) -> None:
         """Copy what is lacking of a finished run: its last checkpoint, and its records.
@@ -251,10 +253,15 @@ class RunCopy:
             ) from error
 
 
-def _steps_in(names: set[str]) -> list[int]:
-    """Return the steps of the whole checkpoints among the files of a copy."""
-    found = (re.fullmatch(rf"checkpoints/step_(\d{{8}})/{MANIFEST}", name) for name in names)
-    return [int(match[1]) for match in found if match]
+def _steps_in(names: set[str], *, file: str = MANIFEST) -> set[int]:
+    """Return the steps of the checkpoints that have a file, so that by default they are whole.
+
+    Args:
+        names: All files of a copy.
+        file: Regular expression of its name.
+    """
+    found = (re.fullmatch(rf"checkpoints/step_(\d{{8}})/{file}", name) for name in names)
+    return {int(match[1]) for match in found if match}
 
 
 def _name_of(checkpoint_dir: Path, file: str) -> str:

@@ -112,6 +112,8 @@ def test_a_copy_that_was_cut_off_is_no_checkpoint(run_dir, place, cut, monkeypat
     assert uploaded
     lose(run_dir)
     assert copy_of(run_dir, place).fetch() == run_dir.checkpoint_dir(2)
+    copy_of(run_dir, place).put(save(run_dir, 6))
+    assert not list(place.glob("checkpoints/step_00000004/*")), "what was cut off stays for ever"
 
 
 def test_a_checkpoint_that_is_copied_again_is_never_half_old(run_dir, place, monkeypatch):
@@ -220,6 +222,8 @@ def test_on_s3_and_what_is_wrong_with_the_place_is_one_message(run_dir, monkeypa
         lost = RunCopy("s3://no-such-bucket/run", run_dir, timeout_s=0.5)
         with pytest.raises(CheckpointError, match="s3://no-such-bucket/run: cannot use the place"):
             lost.claim()
+        with pytest.raises(FileNotFoundError):  # of the bucket, not of a record
+            lost.put_records()
         server.upload(run_dir.path, "empty")
         copy = RunCopy(f"s3://{BUCKET}/run", run_dir, timeout_s=5)
         copy.claim()
@@ -231,5 +235,8 @@ def test_on_s3_and_what_is_wrong_with_the_place_is_one_message(run_dir, monkeypa
     finally:
         server.stop()
     lose(run_dir)
+    run_dir.begun_path.write_text('{"unix_s": 1}')
+    with pytest.raises(TimeoutError):
+        RunCopy(f"s3://{BUCKET}/run", run_dir, timeout_s=0.5).put_records()
     with pytest.raises(CheckpointError, match=r"got no answer within 0.5 s.*copy_to=null"):
         RunCopy(f"s3://{BUCKET}/run", run_dir, timeout_s=0.5).fetch()
