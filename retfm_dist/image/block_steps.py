@@ -19,7 +19,7 @@ _MAX_STEP = 12.0
 _MAX_SAMPLED_COLUMNS = 400
 _DARKEST, _BRIGHTEST = 14, 250
 # ITU-T T.871 (JFIF), RGB to Y, Cb, Cr
-TO_YCC = np.array(
+_TO_YCC = np.array(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32
 )
 
@@ -90,7 +90,7 @@ def measure_steps(pixels: np.ndarray, layout: BlockLayout, *, between: bool = Fa
     )
     counts = can_show(above, below)
     steps = below - above - (far_below - below + above - far_above) / 2
-    steps = steps @ TO_YCC.T * counts[:, None]
+    steps = to_ycc(steps) * counts[:, None]
     num_columns = pixels.shape[1] // layout.width
     covers = window_sums(counts[:, None].astype(np.float32), num_columns)
     is_covered = covers >= max(_MIN_COVER * num_columns, _MIN_BLOCKS)
@@ -118,6 +118,13 @@ def can_show(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Whether colors, [..., 3], are neither black nor burnt out, which would hide a shift."""
     lower, upper = brightest(np.minimum(above, below)), brightest(np.maximum(above, below))
     return (lower > _DARKEST) & (upper < _BRIGHTEST)
+
+
+def to_ycc(colors: np.ndarray) -> np.ndarray:
+    """Return red, green and blue, float32 [N, 3], as Y, Cb and Cr."""
+    # Not a matrix product: its last bit, and so a verdict, would depend on the processor.
+    red, green, blue = np.ascontiguousarray(colors.T)
+    return np.stack([red * r + green * g + blue * b for r, g, b in _TO_YCC], axis=1)
 
 
 def window_sums(values: np.ndarray, length: int) -> np.ndarray:

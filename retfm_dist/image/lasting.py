@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from retfm_dist.image.block_steps import STEP_ROWS, TO_YCC, BlockLayout, BlockSteps, can_show
+from retfm_dist.image.block_steps import STEP_ROWS, BlockLayout, BlockSteps, can_show, to_ycc
 
 _LASTING_ROWS = 3
 _MIN_LASTING = 0.15
@@ -61,7 +61,7 @@ def _lasting_share(
     if not counts.any():
         return 0.0
     lasting = below - above - (sum(trends) / len(trends) if trends else 0)
-    return float((lasting[counts] @ TO_YCC.T).mean(axis=0)[channel]) / step
+    return float(to_ycc(lasting[counts])[:, channel].mean()) / step
 
 
 def _begins_with_edge(
@@ -89,7 +89,7 @@ def _begins_with_edge(
         if counts.sum() < layout.height / 2:
             return None
         edge = after - before - (far_after - after + before - far_before) / 2
-        edges.append(float(np.median(edge[counts] @ TO_YCC[channel])))
+        edges.append(float(np.median(to_ycc(edge[counts])[:, channel])))
     return max(edge * np.sign(step) for edge in edges) >= _MIN_EDGE * abs(step)
 
 
@@ -113,7 +113,7 @@ def is_line(pixels: np.ndarray, layout: BlockLayout, found: BlockSteps, channel:
             counts = found.counts[window] & can_show(before, after)
             if counts.sum() < found.counts[window].sum() / 2:
                 continue
-            remains = np.median((after - before)[counts] @ TO_YCC[channel])
+            remains = np.median(to_ycc((after - before)[counts])[:, channel])
             if remains / step < _LINE_RETURNS:
                 return True
     return False
@@ -127,7 +127,7 @@ def continues(found: BlockSteps, channel: int) -> bool:
     """
     window, _ = found.largest(channel)
     counts = found.counts[window]
-    above, below = (side[window][counts] @ TO_YCC[channel] for side in (found.above, found.below))
+    above, below = (to_ycc(side[window][counts])[:, channel] for side in (found.above, found.below))
     covariance = ((above - above.mean()) * (below - below.mean())).mean()
     follows = covariance > _MIN_SLOPE * max(above.var(), below.var())
     spreads = sorted(np.median(np.abs(side - np.median(side))) for side in (above, below))

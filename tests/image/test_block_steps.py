@@ -1,7 +1,12 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from retfm_dist.image.block_steps import BlockLayout, can_show, measure_steps, window_sums
+from retfm_dist.image.block_steps import BlockLayout, can_show, measure_steps, to_ycc, window_sums
+from tests.fakes.processes import environment
 
 LOW, HIGH = BlockLayout(8, 8, (0.5, 0.5, 0.5)), BlockLayout(16, 16, (0.5, 0.5, 0.5))
 
@@ -49,3 +54,30 @@ def test_sums_are_those_of_windows():
 )
 def test_a_verdict_needs_rows_and_columns(height, width, fits):
     assert LOW.fits(gray(height, width)) is fits
+
+
+def test_luminance_and_color_are_those_of_jfif():
+    colors = np.random.default_rng(0).integers(0, 256, (50, 3))
+    expected = Image.fromarray(colors.astype(np.uint8)[None]).convert("YCbCr")
+    found = to_ycc(colors.astype(np.float32)) + np.array([0, 128, 128], np.float32)
+    assert np.abs(found - np.asarray(expected)[0]).max() <= 1
+
+
+def test_steps_have_the_same_bits_on_every_processor():
+    """A verdict at a limit must not depend on the machine that packs."""
+    script = (
+        "import hashlib, numpy as np\n"
+        "from retfm_dist.image.block_steps import BlockLayout, measure_steps\n"
+        "pixels = np.random.default_rng(0).integers(20, 240, (480, 640, 3), dtype=np.uint8)\n"
+        "found = measure_steps(pixels, BlockLayout(16, 16, (0.5, 0.5, 0.5)))\n"
+        "print(hashlib.sha256(found.steps.tobytes() + found.means.tobytes()).hexdigest())\n"
+    )
+    # Kernels of OpenBLAS with and without fused multiplication and addition.
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True,
+            env=environment() | {"OPENBLAS_CORETYPE": core}, timeout=60,
+        ).stdout
+        for core in ("Nehalem", "Haswell", "SkylakeX")
+    ]  # fmt: skip
+    assert len(set(digests)) == 1
