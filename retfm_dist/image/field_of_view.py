@@ -20,6 +20,7 @@ from scipy import ndimage
 from retfm_dist.errors import FieldOfViewError
 from retfm_dist.image.circle import CircleFit, fit_circle
 from retfm_dist.image.pixels import brightest
+from retfm_dist.image.soft_edge import find_soft_edge
 from retfm_dist.image.surround import find_paper, find_photograph, has_strokes_across_rim
 
 _WORKING_SIDE_PX = 512
@@ -127,8 +128,12 @@ def _find_in(pixels: np.ndarray, paper: np.ndarray) -> FieldOfView:
     masks = [_largest_region(brightness > dark + level * (bright - dark)) for level in _LEVELS]
     fits = [fit for mask in masks if (fit := _fit_outline(mask)) is not None]
     if fits:
-        best = max(fits, key=lambda fit: fit.support * fit.coverage)
-        circle = (best.center_y, best.center_x, best.radius)
+        # Cubed: an outline that leaves the circle in places has followed a faint glow outside it,
+        # which a larger covered share does not make good.
+        best = max(fits, key=lambda fit: fit.support**3 * fit.coverage)
+        center_y, center_x = best.center_y, best.center_x
+        radius = find_soft_edge(brightness, center_y, center_x, best.radius)
+        circle = (center_y, center_x, radius)
         return FieldOfView(
             *circle, "strokes" if has_strokes_across_rim(pixels, *circle) else "circle"
         )

@@ -145,11 +145,6 @@ def test_no_circle_outside_the_admissible_radii():
     assert fit_circle(line, min_radius=1, max_radius=100) is None
 
 
-# Share of photographs whose circle is found within 2 % of its radius. Strong blur widens the dim
-# rim that the lowest level sees.
-RATES = dict.fromkeys(DEGRADATIONS, 0.98) | {"blur": 0.8}
-
-
 @pytest.mark.photographs
 @pytest.mark.slow
 @pytest.mark.parametrize("name", DEGRADATIONS)
@@ -162,17 +157,16 @@ def test_degraded_photographs_keep_their_circle(name):
         if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif")
     )[::3]
     assert len(paths) > 30
-    found = 0
     for path in paths:
         image = Image.open(path).convert("RGB")
         image.thumbnail((1000, 1000))
         field = find_field_of_view(image)
         assert field.kind == "circle"
-        found += is_near(name, image, field)
-    assert found >= RATES[name] * len(paths)
+        assert is_near(name, image, field), path.name
 
 
 def is_near(name, image, field):
+    """Whether the circle of the degraded picture lies within 2 % of the radius."""
     degraded = find_field_of_view(DEGRADATIONS[name](image))
     top, left = origin(name, image)
     offsets = (
