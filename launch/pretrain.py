@@ -21,20 +21,20 @@ from retfm_dist.train.arguments import parse_arguments
 def pretrain(arguments: argparse.Namespace, stop: StopRequest) -> bool:
     """Join the process group, build the model and train it; return whether to the end."""
     from retfm_dist.config import find_config, load_config
-    from retfm_dist.data.loader import build_loader
-    from retfm_dist.model.pretraining import build_pretraining_model
     from retfm_dist.ranks.failure import failing_once
-    from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
-    from retfm_dist.train.fit import fit
-    from retfm_dist.train.start import StartRequest
 
     ranks = ranks_from_environment()
     overridden = frozenset(word.partition("=")[0] for word in arguments.intended)
     with failing_once(ranks):
-        config = load_config(
-            find_config(arguments.config), arguments.overrides + arguments.intended
-        )
+        path = find_config(arguments.config)
+        config = load_config(path, arguments.overrides + arguments.intended)
         config.check_world(ranks.world_size)
+        from retfm_dist.data.loader import build_loader  # late: mistakes in the config come first
+        from retfm_dist.model.pretraining import build_pretraining_model
+        from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
+        from retfm_dist.train.fit import fit
+        from retfm_dist.train.start import StartRequest
+
         device = start_ranks(ranks, config.run.collective_timeout_s, config.engine.device)
         is_finished = fit(
             config,

@@ -155,8 +155,8 @@ def test_degraded_photographs_keep_their_circle(name):
         path
         for path in Path(os.environ["RETFM_FUNDUS"]).glob("*/*")
         if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".tif")
-    )[::3]
-    assert len(paths) > 30
+    )[::5]
+    assert len(paths) > 20
     for path in paths:
         image = Image.open(path).convert("RGB")
         image.thumbnail((1000, 1000))

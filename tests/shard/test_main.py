@@ -187,8 +187,17 @@ def large_archive(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["csv", "parquet"])
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("how", "name"),
+    [
+        (signal.SIGKILL, "parquet"),
+        (signal.SIGINT, "csv"),
+        (signal.SIGTERM, "parquet"),
+        pytest.param(signal.SIGKILL, "csv", marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGINT, "parquet", marks=pytest.mark.exhaustive),
+        pytest.param(signal.SIGTERM, "csv", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_an_interrupted_build_says_so_in_one_line_and_goes_on(
     large_archive, tmp_path, how, name, monkeypatch
 ):
