@@ -4,7 +4,8 @@
 #   make test     environment + the test suite
 #   make coverage the test suite, with the lines that it does not reach
 #   make lint     style, types, spelling
-#   make faults   kills training 200 times, at any moment, and compares the weights at the end
+#   make faults   kills training 200 times, at any moment, and compares the weights at the end;
+#                 python -m tests.faults --help has two more long runs
 #   make bench    the benchmarks that need no GPU
 #   make schema   configs/pretrain.schema.json anew, after a change of the config schema
 #
@@ -57,7 +58,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.host_overhead
 
 faults: $(READY)
-	$(BIN)/python -m tests.faults --faults 200
+	$(BIN)/python -m tests.faults kills
 
 schema: $(READY)
 	$(BIN)/python -m retfm_dist.config > configs/pretrain.schema.json

@@ -3,7 +3,8 @@
 A launcher restarts whatever has failed, also what must fail again. So every rank that fails leaves
 a note, and a restarted job reads those of the attempts before: the same error at the same step
 twice in a row stops it with the reason, everything else is taken for transient. A rank that was
-lost without a word says less than an error, and must be lost at one step three times in a row.
+lost without a word says less than an error, not even at which step: it must be lost three times in
+a row by attempts that began at one checkpoint, so that none came as far as the next.
 """
 
 import json
@@ -35,6 +36,7 @@ class Failure:
         step: Completed steps.
         error: First line of the message.
         is_lost_rank: Whether another rank had gone, and this one only noticed.
+        began: Checkpoint that the attempt began at.
     """
 
     attempt: int
@@ -42,6 +44,7 @@ class Failure:
     step: int
     error: str
     is_lost_rank: bool
+    began: str
 
 
 def restart_count(variables: Mapping[str, str] = os.environ) -> int:
@@ -116,9 +119,14 @@ def refuse_repetition(folder: Path, *, ranks: Ranks) -> None:
 
     repeated = from_main(find, ranks=ranks)
     if repeated is not None:
+        alike = (
+            f"began at {repeated.began} and lost a rank before the next checkpoint"
+            if repeated.is_lost_rank
+            else f"ended at step {repeated.step} with the same error"
+        )
         raise RepeatedFailureError(
             f"stopped instead of starting again: {_TIMES[repeated.is_lost_rank]} attempts in a row "
-            f"ended at step {repeated.step} with the same error",
+            f"{alike}",
             where=f"rank {repeated.rank}",
             got=repeated.error,
             hint="mend its reason and start the job anew",
@@ -142,7 +150,10 @@ def _says_more(failure: Failure, before: Failure) -> bool:
     )
 
 
-def _key(failure: Failure) -> tuple[int, bool, str]:
-    """Return what makes two failures the same; numbers in a message may be ports or addresses."""
-    text = "" if failure.is_lost_rank else re.sub(r"0x[0-9a-f]+|\d+", "#", failure.error)
-    return failure.step, failure.is_lost_rank, text
+def _key(failure: Failure) -> tuple[int | None, str]:
+    """Return what makes two failures the same."""
+    if failure.is_lost_rank:
+        # The others are a step or two further, and a heartbeat is up to a second old.
+        return None, failure.began
+    # Numbers in a message may be ports or addresses.
+    return failure.step, re.sub(r"0x[0-9a-f]+|\d+", "#", failure.error)

@@ -82,7 +82,12 @@ def fit(
         copier = stack.enter_context(copying(config, run_dir, ranks))
         refuse_repetition(run_dir.failures_path, ranks=ranks)
         heartbeat = stack.enter_context(
-            watching(run_dir.failures_path, stall_timeout_s=config.run.stall_timeout_s, ranks=ranks)
+            watching(
+                run_dir.failures_path,
+                began=start.name,
+                stall_timeout_s=config.run.stall_timeout_s,
+                ranks=ranks,
+            )
         )
         loader = stack.enter_context(contextlib.closing(build_loader()))
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)

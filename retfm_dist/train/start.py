@@ -51,6 +51,11 @@ class Start:
     is_finished: bool
     checkpoint_dir: Path | None
 
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint, or of step 0."""
+        return "step 0" if self.checkpoint_dir is None else self.checkpoint_dir.name
+
 
 @contextlib.contextmanager
 def enter_run_dir(

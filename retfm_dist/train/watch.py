@@ -15,7 +15,7 @@ from retfm_dist.ranks.world import Ranks
 
 @contextlib.contextmanager
 def watching(
-    failures_path: Path, *, stall_timeout_s: float | None, ranks: Ranks
+    failures_path: Path, *, began: str, stall_timeout_s: float | None, ranks: Ranks
 ) -> Iterator[Heartbeat]:
     """Send heartbeats while this lasts, watch the others', and leave a note of any failure.
 
@@ -24,6 +24,7 @@ def watching(
 
     Args:
         failures_path: Where the notes go.
+        began: Checkpoint that this attempt begins at.
         stall_timeout_s: After how long without progress a rank counts as standing still; None is
             never.
         ranks: Which rank this is; all call this.
@@ -31,7 +32,7 @@ def watching(
     with contextlib.closing(Heartbeat(ranks, timeout_s=stall_timeout_s or math.inf)) as heartbeat:
 
         def note(rank: int, step: int, text: str, is_lost: bool) -> None:
-            note_failure(failures_path, Failure(restart_count(), rank, step, text, is_lost))
+            note_failure(failures_path, Failure(restart_count(), rank, step, text, is_lost, began))
 
         def note_stall(beat: Beat) -> None:
             note(beat.rank, beat.step, f"no progress while {beat.doing}", True)

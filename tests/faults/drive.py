@@ -48,10 +48,14 @@ class Hit:
         return 0 if self.resumed is None else max(0, self.reached - self.resumed)
 
 
-def run_straight(shards: Path, run_dir: Path, *, num_steps: int) -> None:
+def run_straight(
+    shards: Path, run_dir: Path, *, num_steps: int, changes: tuple[str, ...] = CHANGES
+) -> None:
     """Train without a fault, for comparison."""
-    done = subprocess.run(train_command(shards, run_dir, num_steps), env=environment(),
-                          capture_output=True, text=True, timeout=LIMIT_S)  # fmt: skip
+    done = subprocess.run(
+        train_command(shards, run_dir, num_steps, changes), env=environment(),
+        capture_output=True, text=True, timeout=LIMIT_S,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 
@@ -123,9 +127,11 @@ def _one_run(
     raise AssertionError("the run does not come to its end")
 
 
-def train_command(shards: Path, run_dir: Path, num_steps: int) -> list:
+def train_command(
+    shards: Path, run_dir: Path, num_steps: int, changes: tuple[str, ...] = CHANGES
+) -> list:
     """Return the command that trains so many steps on two ranks."""
-    words = arguments(shards, run_dir, *CHANGES, f"schedule.duration={num_steps} steps")
+    words = arguments(shards, run_dir, *changes, f"schedule.duration={num_steps} steps")
     return deepspeed_command(free_port(), *words)
 
 

@@ -19,8 +19,8 @@ from retfm_dist.ranks.world import Ranks
 from tests.fakes.processes import environment
 
 
-def failure(attempt, step=7, error="DataError: x", *, rank=0, lost=False):
-    return Failure(attempt, rank, step, error, lost)
+def failure(attempt, step=7, error="DataError: x", *, rank=0, lost=False, began="step_00000005"):
+    return Failure(attempt, rank, step, error, lost, began)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,10 @@ def failure(attempt, step=7, error="DataError: x", *, rank=0, lost=False):
         ([failure(0), failure(1)], 3, False),
         ([failure(0, lost=True), failure(1, lost=True)], 2, False),
         ([failure(n, lost=True) for n in range(3)], 3, True),
-        ([failure(0, lost=True), failure(1, lost=True), failure(2, 9, lost=True)], 3, False),
+        # The step at which a rank was lost is not known so well.
+        ([failure(n, 7 + n, lost=True) for n in range(3)], 3, True),
+        ([*(failure(n, lost=True) for n in range(2)), failure(2, lost=True, began="step 0")],
+         3, False),
         # What one rank says is preferred to that another noticed its end.
         ([failure(0), failure(0, rank=1, lost=True), failure(1), failure(1, rank=1, lost=True)],
          2, True),
@@ -62,7 +65,11 @@ def test_a_hundred_jobs_get_the_right_verdict():
             )
             at = step if stays else draw.randint(0, 500)
             text = f"OSError: [Errno {draw.randint(1, 99)}]" if kind == "error" else "closed"
-            failures += [failure(attempt, at, text, rank=r, lost=kind == "lost") for r in (0, 1)]
+            began = f"step_{at // 20 * 20:08d}"
+            failures += [
+                failure(attempt, at + r, text, rank=r, lost=kind == "lost", began=began)
+                for r in (0, 1)
+            ]
         expected = (2 if number % 4 == 0 else 3) if stays else None
         right += stopped_at == expected
     assert right == 100
@@ -91,6 +98,12 @@ def test_the_reason_is_said(tmp_path, monkeypatch):
         note_failure(tmp_path, failure(attempt, rank=1))
     with pytest.raises(RepeatedFailureError, match="rank 1: stopped instead.*2 attempts in a row "
                        "ended at step 7 with the same error; got DataError: x"):  # fmt: skip
+        refuse_repetition(tmp_path, ranks=Ranks())
+    for attempt in range(3):
+        note_failure(tmp_path, failure(attempt, 7 + attempt, "gone", rank=1, lost=True))
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "3")
+    with pytest.raises(RepeatedFailureError, match="3 attempts in a row began at step_00000005 and "
+                       "lost a rank before the next checkpoint; got gone"):  # fmt: skip
         refuse_repetition(tmp_path, ranks=Ranks())
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
     refuse_repetition(tmp_path, ranks=Ranks())

@@ -15,7 +15,7 @@ def notes_in(folder):
 
 def test_a_failure_leaves_its_first_line_and_step_and_goes_on_up(tmp_path):
     def fail():
-        with watching(tmp_path, stall_timeout_s=None, ranks=Ranks()) as heartbeat:
+        with watching(tmp_path, began="step 0", stall_timeout_s=None, ranks=Ranks()) as heartbeat:
             heartbeat.note(12, "reading data")
             raise DataError("first\nsecond")
 
@@ -24,11 +24,12 @@ def test_a_failure_leaves_its_first_line_and_step_and_goes_on_up(tmp_path):
     (note,) = notes_in(tmp_path)
     assert note == {
         "attempt": 0, "rank": 0, "step": 12, "error": "DataError: first", "is_lost_rank": False,
+        "began": "step 0",
     }  # fmt: skip
 
 
 def test_an_end_without_failure_leaves_nothing(tmp_path):
-    with watching(tmp_path, stall_timeout_s=60.0, ranks=Ranks()) as heartbeat:
+    with watching(tmp_path, began="step 0", stall_timeout_s=60.0, ranks=Ranks()) as heartbeat:
         heartbeat.note(1, "training")
     assert notes_in(tmp_path) == []
 
@@ -36,7 +37,7 @@ def test_an_end_without_failure_leaves_nothing(tmp_path):
 def test_a_stalled_rank_leaves_a_note_of_what_it_did(tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(Heartbeat, "start", lambda self, peers, *, on_stall: told.append(on_stall))
-    with watching(tmp_path, stall_timeout_s=60.0, ranks=Ranks()):
+    with watching(tmp_path, began="step 0", stall_timeout_s=60.0, ranks=Ranks()):
         told[0](Beat(1, "host", 7, "saving", 61.0))
     (note,) = notes_in(tmp_path)
     assert (note["rank"], note["step"], note["is_lost_rank"]) == (1, 7, True)
