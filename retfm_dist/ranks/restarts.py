@@ -4,7 +4,7 @@ A launcher restarts whatever has failed, also what must fail again. So every ran
 a note, and a restarted job reads those of the attempts before: the same error at the same step
 twice in a row stops it with the reason, everything else is taken for transient. A rank that was
 lost without a word says less than an error, not even at which step: it must be lost three times in
-a row by attempts that began at one checkpoint, so that none came as far as the next.
+a row without another checkpoint.
 """
 
 import json
@@ -80,12 +80,13 @@ def read_failures(folder: Path, *, attempt: int) -> list[Failure]:
     return found
 
 
-def repeated_failure(failures: Iterable[Failure], *, attempt: int) -> Failure | None:
+def repeated_failure(failures: Iterable[Failure], *, attempt: int, begins: str) -> Failure | None:
     """Return what has ended the attempts before this one alike, or None to go on.
 
     Args:
         failures: Notes of the attempts before, of any rank.
         attempt: The present one.
+        begins: Checkpoint that it begins at.
     """
     ends: dict[int, Failure] = {}
     for failure in failures:
@@ -97,16 +98,17 @@ def repeated_failure(failures: Iterable[Failure], *, attempt: int) -> Failure | 
         return None
     for back in range(2, _TIMES[last.is_lost_rank] + 1):
         other = ends.get(attempt - back)
-        if other is None or _key(other) != _key(last):
+        if other is None or not _is_alike(other, last):
             return None
-    return last
+    return None if last.is_lost_rank and _is_further(ends, attempt, begins) else last
 
 
-def refuse_repetition(folder: Path, *, ranks: Ranks) -> None:
+def refuse_repetition(folder: Path, *, begins: str, ranks: Ranks) -> None:
     """Refuse to go on when what ended the attempts before this one is bound to end it too.
 
     Args:
         folder: Where the notes are.
+        begins: Checkpoint that this attempt begins at.
         ranks: Which rank this is; all call this.
 
     Raises:
@@ -115,12 +117,13 @@ def refuse_repetition(folder: Path, *, ranks: Ranks) -> None:
     attempt = restart_count()
 
     def find() -> Failure | None:
-        return repeated_failure(read_failures(folder, attempt=attempt), attempt=attempt)
+        failures = read_failures(folder, attempt=attempt)
+        return repeated_failure(failures, attempt=attempt, begins=begins)
 
     repeated = from_main(find, ranks=ranks)
     if repeated is not None:
         alike = (
-            f"began at {repeated.began} and lost a rank before the next checkpoint"
+            f"lost a rank before the checkpoint after {begins}"
             if repeated.is_lost_rank
             else f"ended at step {repeated.step} with the same error"
         )
@@ -150,10 +153,16 @@ def _says_more(failure: Failure, before: Failure) -> bool:
     )
 
 
-def _key(failure: Failure) -> tuple[int | None, str]:
-    """Return what makes two failures the same."""
-    if failure.is_lost_rank:
-        # The others are a step or two further, and a heartbeat is up to a second old.
-        return None, failure.began
+def _is_alike(failure: Failure, other: Failure) -> bool:
+    """Whether two attempts ended in the same way."""
+    if failure.is_lost_rank or other.is_lost_rank:
+        # Not at one step: others are a step or two further, and a heartbeat is up to a second old.
+        return failure.is_lost_rank and other.is_lost_rank
     # Numbers in a message may be ports or addresses.
-    return failure.step, re.sub(r"0x[0-9a-f]+|\d+", "#", failure.error)
+    texts = {re.sub(r"0x[0-9a-f]+|\d+", "#", item.error) for item in (failure, other)}
+    return failure.step == other.step and len(texts) == 1
+
+
+def _is_further(ends: Mapping[int, Failure], attempt: int, begins: str) -> bool:
+    """Whether a checkpoint was made after the first of the last attempts that lost a rank."""
+    return any(ends[attempt - back].began != begins for back in range(1, _TIMES[True]))

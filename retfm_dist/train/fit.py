@@ -80,7 +80,7 @@ def fit(
             return True
         # Closed after the heartbeat: a store may take longer than a step ever does.
         copier = stack.enter_context(copying(config, run_dir, ranks))
-        refuse_repetition(run_dir.failures_path, ranks=ranks)
+        refuse_repetition(run_dir.failures_path, begins=start.name, ranks=ranks)
         heartbeat = stack.enter_context(
             watching(
                 run_dir.failures_path,

@@ -38,7 +38,10 @@ def failure(attempt, step=7, error="DataError: x", *, rank=0, lost=False, began=
         ([failure(n, lost=True) for n in range(3)], 3, True),
         # The step at which a rank was lost is not known so well.
         ([failure(n, 7 + n, lost=True) for n in range(3)], 3, True),
-        ([*(failure(n, lost=True) for n in range(2)), failure(2, lost=True, began="step 0")],
+        # The first of them made the checkpoint at which the others began, or the second did.
+        ([failure(n, lost=True, began="step 0" if n < 1 else "step_00000005") for n in range(3)],
+         3, True),
+        ([failure(n, lost=True, began="step 0" if n < 2 else "step_00000005") for n in range(3)],
          3, False),
         # What one rank says is preferred to that another noticed its end.
         ([failure(0), failure(0, rank=1, lost=True), failure(1), failure(1, rank=1, lost=True)],
@@ -46,7 +49,8 @@ def failure(attempt, step=7, error="DataError: x", *, rank=0, lost=False, began=
     ],
 )  # fmt: skip
 def test_only_what_happened_alike_in_a_row_stops_a_job(failures, attempt, stops):
-    assert (repeated_failure(failures, attempt=attempt) is not None) == stops
+    found = repeated_failure(failures, attempt=attempt, begins="step_00000005")
+    assert (found is not None) == stops
 
 
 def test_a_hundred_jobs_get_the_right_verdict():
@@ -57,7 +61,8 @@ def test_a_hundred_jobs_get_the_right_verdict():
         stays, step, failures = number % 2 == 0, draw.randint(0, 500), []
         stopped_at = None
         for attempt in range(6):
-            if repeated_failure(failures, attempt=attempt):
+            begins = failures[-1].began if failures else "step 0"
+            if repeated_failure(failures, attempt=attempt, begins=begins):
                 stopped_at = attempt
                 break
             kind = (
@@ -98,15 +103,15 @@ def test_the_reason_is_said(tmp_path, monkeypatch):
         note_failure(tmp_path, failure(attempt, rank=1))
     with pytest.raises(RepeatedFailureError, match="rank 1: stopped instead.*2 attempts in a row "
                        "ended at step 7 with the same error; got DataError: x"):  # fmt: skip
-        refuse_repetition(tmp_path, ranks=Ranks())
+        refuse_repetition(tmp_path, begins="step_00000005", ranks=Ranks())
     for attempt in range(3):
         note_failure(tmp_path, failure(attempt, 7 + attempt, "gone", rank=1, lost=True))
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "3")
-    with pytest.raises(RepeatedFailureError, match="3 attempts in a row began at step_00000005 and "
-                       "lost a rank before the next checkpoint; got gone"):  # fmt: skip
-        refuse_repetition(tmp_path, ranks=Ranks())
+    with pytest.raises(RepeatedFailureError, match="3 attempts in a row lost a rank before the "
+                       "checkpoint after step_00000005; got gone"):  # fmt: skip
+        refuse_repetition(tmp_path, begins="step_00000005", ranks=Ranks())
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    refuse_repetition(tmp_path, ranks=Ranks())
+    refuse_repetition(tmp_path, begins="step_00000005", ranks=Ranks())
 
 
 def test_restarts_are_counted_by_whoever_makes_them():
