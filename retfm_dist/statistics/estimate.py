@@ -86,16 +86,17 @@ class Estimate:
     num_seeds: int = 0
 
     def reference(self, num_patients: int) -> Student:
-        """Return what its error is held against: a few seeds say little of their spread.
+        """Return what its error is held against: few patients or seeds say little of their spread.
 
         Args:
             num_patients: Patients of the rarest class, at least 2.
         """
+        degrees = degrees_of_freedom(self.influence, at_least=num_patients - 1)
         of_seeds = self.variance - self.fixed_variance
         if self.num_seeds < 2 or of_seeds <= 0:
-            return student(num_patients - 1)
+            return student(degrees)
         share = of_seeds / self.variance
-        return Student((1 - share, share), (num_patients - 1, self.num_seeds - 1))
+        return Student((1 - share, share), (degrees, self.num_seeds - 1))
 
     def interval(self, *, scale: Scale, num_patients: int, alpha: float) -> Interval:
         """Return its interval; see `intervals.make_interval`."""
@@ -107,6 +108,26 @@ class Estimate:
             alpha=alpha,
             reference=self.reference(max(num_patients, 2)),
         )
+
+
+def degrees_of_freedom(influence: FloatArray, *, at_least: float) -> float:
+    """Return how much a variance is known: as a chi-square of so many degrees of freedom is.
+
+    The variance is the sum of squares of the influences, whose own variance shows in their fourth
+    powers. Few patients whose influence is large, as those of a rare class, count for few.
+
+    Args:
+        influence: [P] of each patient.
+        at_least: Smallest value returned; the largest is P - 1.
+
+    Source: Pan and Wall 2002, doi 10.1002/sim.1142, after Satterthwaite 1946.
+    """
+    squares = influence**2
+    spread = float(((squares - squares.mean()) ** 2).sum())
+    most = max(float(len(influence) - 1), at_least)
+    if spread <= 0:
+        return most
+    return min(max(2 * float(squares.sum()) ** 2 / spread, at_least), most)
 
 
 def estimate(values: FloatArray, influences: FloatArray, design: Design) -> Estimate:

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retfm_dist.statistics.estimate import FIXED, MIN_REPEATS, Design, estimate
+from retfm_dist.statistics.estimate import (
+    FIXED,
+    MIN_REPEATS,
+    Design,
+    degrees_of_freedom,
+    estimate,
+)
 from retfm_dist.statistics.student import student
 
 CROSS = Design("cross_validation", 5)
@@ -59,3 +65,23 @@ def test_seeds_that_agree_or_a_single_one_leave_the_patients():
     for values in ([0.7, 0.7, 0.7], [0.7]):
         assert seeds(values).reference(40) == student(39)
     assert Design("seeds").describe(1) == "sampling of patients, of one training seed"
+
+
+def test_a_variance_of_equal_patients_is_known_by_all_and_one_of_a_few_large_ones_by_these():
+    generator = np.random.default_rng(0)
+    equal, few = [], []
+    deviations = np.repeat([5.0, 1.0], [10, 90])
+    for _ in range(300):
+        equal.append(degrees_of_freedom(generator.normal(size=100), at_least=1))
+        few.append(degrees_of_freedom(deviations * generator.normal(size=100), at_least=1))
+    # Satterthwaite's, of the true variances: (sum of variances)^2 / sum of their squares.
+    expected = (deviations**2).sum() ** 2 / (deviations**4).sum()
+    assert np.median(few) == pytest.approx(expected, rel=0.25)
+    assert np.median(equal) > 90
+
+
+def test_degrees_of_freedom_have_limits():
+    one = np.r_[1.0, np.zeros(49)]
+    assert degrees_of_freedom(one, at_least=9) == 9
+    assert degrees_of_freedom(np.ones(50), at_least=9) == 49
+    assert degrees_of_freedom(np.zeros(50), at_least=9) == 49
