@@ -9,6 +9,7 @@ that was given the saved state. The main rank writes what came out.
 import itertools
 import json
 import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -252,6 +253,8 @@ def main(out_dir: Path) -> None:
     if ranks.is_main:
         (out_dir / "decisions.json").write_text(json.dumps(decisions))
     stop_ranks()
+    # What the many runs above have left behind now and then aborts the interpreter's own end.
+    os._exit(0)
 
 
 if __name__ == "__main__":
