@@ -47,11 +47,11 @@ def deepspeed_command(port: int, *words) -> list:
     return [*runner, "--master_port", str(port), SCRIPT, *words]
 
 
-def torchrun_command(port: int, *words, max_restarts: int = 0) -> list:
+def torchrun_command(port: int, *words, max_restarts: int = 0, script: Path = SCRIPT) -> list:
     """Return the command that trains on two ranks under torchrun."""
     runner = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     runner += ["--max-restarts", str(max_restarts), "--master-port", str(port)]
-    return [*runner, SCRIPT, *words]
+    return [*runner, script, *words]
 
 
 def members(process: subprocess.Popen) -> dict[str, psutil.Process | None]:

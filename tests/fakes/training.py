@@ -160,7 +160,7 @@ class FakeLoader:
 def tiny_config(run_dir: Path | str, **changes: Any) -> PretrainConfig:
     """A complete config; `changes` are "section__field" = value."""
     values: dict[str, Any] = {
-        # A rank that stands still ends its process: here that of all other tests, without a word.
+        # The watchdog of a hanging run would end the pytest process without a message.
         "run": {"dir": str(run_dir), "seed": 3, "init_from": None, "stall_timeout_s": None},
         "data": {"shards": "nowhere", "crop_scale": [0.2, 1.0]},
         "model": {

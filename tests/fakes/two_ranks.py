@@ -253,7 +253,8 @@ def main(out_dir: Path) -> None:
     if ranks.is_main:
         (out_dir / "decisions.json").write_text(json.dumps(decisions))
     stop_ranks()
-    # What the many runs above have left behind now and then aborts the interpreter's own end.
+    # Shutting down the interpreter sometimes aborts ("terminate called without an active
+    # exception") after so many engines; which thread causes it is not known.
     os._exit(0)
 
 

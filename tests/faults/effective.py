@@ -14,7 +14,7 @@ from tests.fakes.processes import LIMIT_S, environment, free_port
 from tests.faults.drive import wait_for_checkpoint
 
 TARGETS = ("0", "1", "ranks")
-# Steps of a fifth of a second, as they are where a model is worth the time, and 260 MB of state.
+# Large enough that the steps, and not the loop around them, take the time.
 CHANGES = (
     "model.embed_dim=384", "model.depth=12", "model.num_heads=6",
     "schedule.duration=10000000 steps", "checkpoint.every=auto", "log.every=20 steps",

@@ -4,14 +4,13 @@ import json
 import random
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from retfm_dist.train.checkpoint.folder import find_checkpoint
 from tests.fakes.checkpoints import bits_of
-from tests.fakes.jobs import arguments
+from tests.fakes.jobs import arguments, torchrun_command
 from tests.fakes.processes import LIMIT_S, environment, free_port
 from tests.faults import faulty_pretrain
 from tests.faults.faulty_pretrain import VARIABLE, Blow
@@ -83,11 +82,10 @@ def draw_job(draw: random.Random, *, stays: bool) -> Job:
 
 def run_job(job: Job, shards: Path, run_dir: Path) -> Job:
     """Run a job to its end and return it with what came of it."""
-    port = str(free_port())
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-               "--max-restarts", str(MAX_RESTARTS), "--master-port", port]  # fmt: skip
+    words = arguments(shards, run_dir, *CHANGES)
+    script = Path(faulty_pretrain.__file__)
     done = subprocess.run(
-        [*command, faulty_pretrain.__file__, *arguments(shards, run_dir, *CHANGES)],
+        torchrun_command(free_port(), *words, max_restarts=MAX_RESTARTS, script=script),
         env=environment() | {VARIABLE: json.dumps([asdict(blow) for blow in job.blows])},
         capture_output=True, text=True, timeout=2 * LIMIT_S,
     )  # fmt: skip
