@@ -2,9 +2,10 @@
 
     python -m benchmarks.decode [--sizes 256 512 1024] [--threads 14] [--batches 50] [--json FILE]
 
-One rank's loader on a synthetic shard set, on the GPU ("mixed") where there is one. The limit is
-what the model needs, 3,500 images/s on an H100; the peer is the same loader on the CPU of this
-machine with as many threads. The batches are read twice and compared bit by bit.
+One rank's loader on a synthetic shard set, on the GPU where there is one: by its JPEG engines, if
+it has some, and by CUDA alone. The limit is what the model needs, 3,500 images/s on an H100; the
+peer is the same loader on the CPU of this machine with as many threads. The batches are read twice
+and compared bit by bit.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -44,25 +46,50 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             shards = make_shards(size, arguments.images, Path(scratch))
             options = (shards, arguments.threads, arguments.batch, arguments.batches)
-            rate, digest = deliver(device, *options)
-            _, again = deliver(device, *options)
-            peer, _ = deliver(torch.device("cpu"), *options)
-        same = "the same bits twice" if digest == again else "OTHER BITS THE SECOND TIME"
-        rows.append(
-            Row(
-                f"{size} px, {device.type}, {arguments.threads} threads, {same}", rate, "images/s",
-                "the same on the CPU", rate / peer, NEEDED, machine,
-            )
-        )  # fmt: skip
+            peer = deliver(torch.device("cpu"), *options).rate
+            for engines in (True, False) if device.type == "cuda" else (False,):
+                first = deliver(device, *options, jpeg_engines=engines)
+                again = deliver(device, *options, jpeg_engines=engines)
+                if engines and "engines" not in first.decoder:
+                    continue  # there are none, and CUDA's turn comes next
+                same = first.digest == again.digest
+                verdict = "the same bits twice" if same else "OTHER BITS THE SECOND TIME"
+                rows.append(
+                    Row(
+                        f"{size} px, {first.decoder}, {arguments.threads} threads, {verdict}",
+                        first.rate, "images/s", "the CPU", first.rate / peer, NEEDED, machine,
+                    )
+                )  # fmt: skip
     report("Reading, decoding and cropping alone", rows, arguments.json)
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """What a loader delivered.
+
+    Attributes:
+        rate: Images per second after the first batches.
+        digest: Of all pixels.
+        decoder: What made them.
+    """
+
+    rate: float
+    digest: str
+    decoder: str
+
+
 def deliver(
-    device: torch.device, shards: Path, threads: int, batch_size: int, num_batches: int
-) -> tuple[float, str]:
-    """Return images per second after the first batches, and a digest of all pixels."""
+    device: torch.device,
+    shards: Path,
+    threads: int,
+    batch_size: int,
+    num_batches: int,
+    *,
+    jpeg_engines: bool = True,
+) -> Delivery:
+    """Read batches as fast as they come."""
     digest, num_images, begun_at = hashlib.sha256(), 0, 0.0
-    with open_loader(device, shards, threads, batch_size) as loader:
+    with open_loader(device, shards, threads, batch_size, jpeg_engines) as loader:
         for index, batch in enumerate(loader.batches(0, num_batches + 5)):
             if index == 5:
                 _wait_for(device)
@@ -72,17 +99,19 @@ def deliver(
             digest.update(
                 batch.images.sum(dim=(1, 2, 3), dtype=torch.int64).cpu().numpy().tobytes()
             )
-        return num_images / (time.perf_counter() - begun_at), digest.hexdigest()
+        rate = num_images / (time.perf_counter() - begun_at)
+        return Delivery(rate, digest.hexdigest(), loader.state()["decoder"])
 
 
 @contextlib.contextmanager
 def open_loader(
-    device: torch.device, shards: Path, threads: int, batch_size: int
+    device: torch.device, shards: Path, threads: int, batch_size: int, jpeg_engines: bool
 ) -> Iterator[Loader]:
     """Open the loader of one rank, and close it at the end of the block."""
     overrides = [
         f"data.shards={shards}",
         f"data.decode_threads={threads}",
+        f"data.jpeg_engines={str(jpeg_engines).lower()}",
         "model.img_size=224",
         f"schedule.global_batch_size={batch_size}",
         f"schedule.micro_batch_size={batch_size}",

@@ -55,6 +55,9 @@ class DataConfig(Section):
     """Probability of a horizontal flip; MAE: 0.5."""
     backend: Literal["auto", "cpu", "gpu"] = "auto"
     """Where JPEGs are decoded; "auto" is "gpu" where the rank trains on one."""
+    jpeg_engines: bool = True
+    """Whether the JPEG engines of a GPU decode, where it has some (A100 and later), and not CUDA;
+    CUDA may be faster for images of 1,000 px and more (`python -m benchmarks.decode`)."""
     decode_threads: Positive = 2
     """DALI threads per rank."""
     prefetch_batches: Annotated[int, Field(ge=1, le=16)] = 3

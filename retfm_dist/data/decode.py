@@ -90,6 +90,11 @@ class Backend(Protocol):
         """Turn the pipeline's output for a batch into uint8 [B, 3, S, S]."""
         ...
 
+    @property
+    def name(self) -> str:
+        """What makes the pixels; of another name they may differ by a level or two."""
+        ...
+
     def close(self) -> None:
         """Free threads and memory."""
         ...
@@ -109,6 +114,11 @@ class Decoder:
         self._timings = timings
         self._pipeline = backend.build_pipeline()
         self._num_in_flight = 0
+
+    @property
+    def name(self) -> str:
+        """What makes the pixels, as the back end says."""
+        return self._backend.name
 
     def decode(
         self, batches: Iterable[EncodedBatch], replace: Replace

@@ -119,13 +119,18 @@ class Loader:
         return self._sampling.order.num_samples
 
     def state(self) -> dict[str, Any]:
-        """Return the fingerprint of the images, the shares of sets and what is left out, as JSON.
+        """Return the fingerprint of the images, shares of sets, what is left out and the decoder.
 
         Everything else that determines the batches is in the config, which is compared when a run
         is resumed.
         """
         excluded = [f"{uid:016x}" for uid in self._maker.excluded.tolist()]
-        return data_state(fingerprint_of(self._sets), self._sampling.order.weights, excluded)
+        return data_state(
+            fingerprint_of(self._sets),
+            self._sampling.order.weights,
+            excluded,
+            decoder=self._decoder.name,
+        )
 
     def is_there(self) -> bool:
         """Whether the shard sets still stand, so that a restart would find them."""
@@ -309,6 +314,7 @@ def build_loader(config: PretrainConfig, *, ranks: Ranks, device: torch.device) 
         num_threads=data.decode_threads,
         device=device,
         timings=timings,
+        jpeg_engines=data.jpeg_engines,
     )
     reader = ShardReader(sets, timeout_s=config.read_timeout_s, name=f"rank {ranks.rank}")
     return Loader(

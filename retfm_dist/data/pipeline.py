@@ -10,7 +10,9 @@ transforms, other kernels at the border); each by itself is deterministic.
 Every option whose default could move between versions of DALI is set here.
 """
 
+import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -22,15 +24,13 @@ from nvidia.dali.types import DALIDataType, DALIImageType, DALIInterpType
 from torch import Tensor
 
 from retfm_dist.data.decode import Decoder, EncodedBatch, reason_of
+from retfm_dist.data.jpeg_engines import count_jpeg_engines
 from retfm_dist.data.regions import can_decode_regions
 from retfm_dist.data.resize import BatchResizer
 from retfm_dist.data.timings import Timings
 from retfm_dist.errors import DataError
 
-# 0 or 1 and nothing between: a share is split by place in the batch, and the JPEG engine and the
-# CUDA decoder differ in their pixels, so that an image would depend on its neighbors. 1 leaves
-# most CPU cores to the other ranks; images or GPUs that the engine cannot serve go to CUDA.
-HW_DECODER_LOAD = 1.0
+logger = logging.getLogger(__name__)
 
 _MOST_REGION_DIFFERENCE = 2.0  # gray levels, on average
 
@@ -51,6 +51,7 @@ def build_decoder(
     num_threads: int,
     device: torch.device,
     timings: Timings,
+    jpeg_engines: bool = True,
 ) -> Decoder:
     """Make the decoder of a back end.
 
@@ -61,11 +62,12 @@ def build_decoder(
         num_threads: Threads that decode, and as many that resize on the CPU back end.
         device: Where batches are wanted; images of the CPU back end are pinned for a GPU.
         timings: Takes the time spent, as "decode_s".
+        jpeg_engines: Whether those of a GPU decode, where it has some.
 
     Raises:
         DataError: The GPU back end is asked for and DALI finds no GPU.
     """
-    make = CpuBackend if backend == "cpu" else GpuBackend
+    make = CpuBackend if backend == "cpu" else partial(GpuBackend, jpeg_engines=jpeg_engines)
     built = make(image_size, batch_size=batch_size, num_threads=num_threads, device=device)
     return Decoder(built, timings=timings)
 
@@ -73,6 +75,7 @@ def build_decoder(
 class CpuBackend:
     """DALI decodes the box of each sample, torch resizes and flips it."""
 
+    name = "the CPU"
     inputs = ("jpegs", "starts", "shapes")
 
     def __init__(
@@ -114,9 +117,15 @@ class GpuBackend:
     inputs = ("jpegs", "starts", "shapes", "flips")
 
     def __init__(
-        self, image_size: int, *, batch_size: int, num_threads: int, device: torch.device
+        self,
+        image_size: int,
+        *,
+        batch_size: int,
+        num_threads: int,
+        device: torch.device,
+        jpeg_engines: bool,
     ) -> None:
-        """Keep the sizes, and find out whether regions can be decoded."""
+        """Keep the sizes, and find out what the GPU can do."""
         self._image_size = image_size
         self._batch_size = batch_size
         self._num_threads = num_threads
@@ -124,7 +133,17 @@ class GpuBackend:
         number = device.index
         self._device_id = torch.cuda.current_device() if number is None else number
         # Without a GPU the pipeline itself says so, at once.
-        self._decodes_regions = not torch.cuda.is_available() or can_decode_regions(self._device_id)
+        has_gpu = torch.cuda.is_available()
+        self._decoding = GpuDecoding(
+            regions=not has_gpu or can_decode_regions(self._device_id),
+            engines=jpeg_engines and has_gpu and _has_engines(self._device_id),
+        )
+
+    @property
+    def name(self) -> str:
+        """What makes the pixels; how many engines there are changes speed alone."""
+        where = "the JPEG engines of the GPU" if self._decoding.engines else "CUDA"
+        return where if self._decoding.regions else f"{where}, whole"
 
     def build_pipeline(self) -> Pipeline:
         """Build the pipeline on the device."""
@@ -132,8 +151,7 @@ class GpuBackend:
             partial(
                 gpu_graph,
                 image_size=self._image_size,
-                device="mixed",
-                decodes_regions=self._decodes_regions,
+                decoding=self._decoding,
             ),
             inputs=self.inputs,
             batch_size=self._batch_size,
@@ -156,6 +174,21 @@ class GpuBackend:
 
     def close(self) -> None:
         """Do nothing: the pipeline holds all there is."""
+
+
+def _has_engines(device_id: int) -> bool:
+    """Return whether a GPU has JPEG engines, and say how many."""
+    with torch.cuda.device(device_id):
+        num_engines = count_jpeg_engines()
+    if num_engines:
+        logger.info("GPU %d has %d JPEG engines", device_id, num_engines)
+    else:
+        logger.info(
+            "GPU %d shows no JPEG engine, so that CUDA decodes; A100 and later have some, which a "
+            'container sees with the driver capability "video"',
+            device_id,
+        )
+    return bool(num_engines)
 
 
 def build_probe() -> Pipeline:
@@ -228,6 +261,21 @@ def cpu_graph(*, jpegs: Any, starts: Any, shapes: Any) -> Any:
     )
 
 
+@dataclass(frozen=True)
+class GpuDecoding:
+    """How the GPU graph decodes.
+
+    Attributes:
+        regions: Whether only the box is decoded, or all of the image and then cut.
+        engines: Whether the JPEG engines decode what they can; CUDA does the rest.
+        device: "mixed"; "cpu" runs the same operators without a GPU, for tests.
+    """
+
+    regions: bool = True
+    engines: bool = True
+    device: Literal["mixed", "cpu"] = "mixed"
+
+
 def gpu_graph(
     *,
     jpegs: Any,
@@ -235,8 +283,7 @@ def gpu_graph(
     shapes: Any,
     flips: Any,
     image_size: int,
-    device: str,
-    decodes_regions: bool = True,
+    decoding: GpuDecoding,
 ) -> Any:
     """Decode the box of each sample, resize and flip it: uint8 [image_size, image_size, 3].
 
@@ -246,17 +293,19 @@ def gpu_graph(
         shapes: Height and width of each box, px.
         flips: 1 to flip left to right, 0 not to.
         image_size: Side of the output, px.
-        device: "mixed"; "cpu" runs the same operators without a GPU, for tests.
-        decodes_regions: Whether only the box is decoded, or all of the image and then cut.
+        decoding: How boxes are decoded.
     """
     options = {
-        "device": device,
+        "device": decoding.device,
         "output_type": DALIImageType.RGB,
         "dtype": DALIDataType.UINT8,
         "adjust_orientation": False,
         "use_fast_idct": False,
         "jpeg_fancy_upsampling": True,  # as the CPU decoder and PIL do
-        "hw_decoder_load": HW_DECODER_LOAD,
+        # All or nothing: a share is split by place in the batch, and engines and CUDA differ in
+        # their pixels, so that an image would depend on its neighbors. All leaves most CPU cores
+        # to the other ranks.
+        "hw_decoder_load": 1.0 if decoding.engines else 0.0,
         "hybrid_huffman_threshold": 1_000_000,
         "affine": False,  # ranks on a host would tie their threads to the same cores
         "device_memory_padding": 16 << 20,
@@ -266,7 +315,7 @@ def gpu_graph(
         "preallocate_width_hint": 0,
         "preallocate_height_hint": 0,
     }
-    if decodes_regions:
+    if decoding.regions:
         crops = fn.decoders.image_slice(
             jpegs, start=starts, shape=shapes, axis_names="HW", **options
         )
@@ -299,8 +348,9 @@ def try_regions(jpeg: bytes, *, device_id: int | None) -> bool:
             partial(
                 gpu_graph,
                 image_size=32,
-                device="cpu" if device_id is None else "mixed",
-                decodes_regions=decodes_regions,
+                decoding=GpuDecoding(
+                    regions=decodes_regions, device="cpu" if device_id is None else "mixed"
+                ),
             ),
             inputs=GpuBackend.inputs,
             batch_size=len(boxes),

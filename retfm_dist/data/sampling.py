@@ -1,5 +1,6 @@
 """The samples of each rank, and the check of the images when a run is resumed."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ from retfm_dist.errors import DataError
 STATE_FORMAT = 1
 """Version of how order and augmentation follow from seed, epoch and images."""
 _EXCLUDED = "excluded_uids"
+_DECODER = "decoder"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,11 @@ class Sampling:
 
 
 def data_state(
-    fingerprint: str, weights: Sequence[float], excluded: Sequence[str] = ()
+    fingerprint: str,
+    weights: Sequence[float],
+    excluded: Sequence[str] = (),
+    *,
+    decoder: str | None = None,
 ) -> dict[str, Any]:
     """Return what a resumed run must find unchanged besides its config, as JSON values.
 
@@ -67,17 +75,20 @@ def data_state(
         weights: Share of each set; none where they are not mixed.
         excluded: Uids of images that are left out, ascending. More may be left out later, none
             may come back.
+        decoder: What makes pixels of JPEGs.
     """
     state: dict[str, Any] = {"format": STATE_FORMAT, "dataset_fingerprint": fingerprint}
     if weights:
         state["weights"] = list(weights)
     if excluded:
         state[_EXCLUDED] = list(excluded)
+    if decoder is not None:
+        state[_DECODER] = decoder
     return state
 
 
 def check_states_agree(saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
-    """Refuse to continue a run on other images.
+    """Refuse to continue a run on other images; warn of another decoder.
 
     Args:
         saved: State found in the checkpoint.
@@ -88,8 +99,9 @@ def check_states_agree(saved: Mapping[str, Any], current: Mapping[str, Any]) -> 
             were left out come back.
     """
     _check_excluded(saved.get(_EXCLUDED, ()), current.get(_EXCLUDED, ()))
+    _compare_decoders(saved.get(_DECODER), current.get(_DECODER))
     for name, now in current.items():
-        if name == _EXCLUDED:
+        if name in (_EXCLUDED, _DECODER):
             continue
         if (before := saved.get(name, "nothing")) != now:
             raise DataError(
@@ -99,6 +111,17 @@ def check_states_agree(saved: Mapping[str, Any], current: Mapping[str, Any]) -> 
                 expected=f"{before} as in the checkpoint",
                 hint="set data.shards to the set of the run, or start another run.dir",
             )
+
+
+def _compare_decoders(before: str | None, now: str | None) -> None:
+    """Warn where pixels will differ by a level or two from what an uninterrupted run would see."""
+    if None not in (before, now) and before != now:
+        logger.warning(
+            "JPEGs were decoded by %s and are by %s now: pixels differ by a level or two, and the "
+            "run will not end bit for bit as it would have there",
+            before,
+            now,
+        )
 
 
 def _check_excluded(before: Sequence[str], now: Sequence[str]) -> None:

@@ -7,7 +7,9 @@ A block is four words. A value of `Stream` is part of every published result: ad
 renumber them.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
+from functools import cache
 
 import numpy as np
 import torch
@@ -74,7 +76,9 @@ def uniforms(words: NDArray[np.uint32]) -> NDArray[np.float64]:
     return (words >> np.uint32(8)).astype(np.float64) * 2.0**-24
 
 
-def mask_noise(seed: int, epoch: int, uids: Tensor, num_patches: int) -> Tensor:
+def mask_noise(
+    seed: int, epoch: int, uids: Tensor, num_patches: int, *, compiled: bool = False
+) -> Tensor:
     """Draw the noise whose order decides which patches of each sample are masked.
 
     Two of 196 values coincide in about one sample of a thousand: sort with `stable=True`,
@@ -85,13 +89,28 @@ def mask_noise(seed: int, epoch: int, uids: Tensor, num_patches: int) -> Tensor:
         epoch: Pass over the data, in [0, 2**32).
         uids: int64 [B], the bits of the uint64 content identifiers.
         num_patches: Patches per image, L.
+        compiled: Whether torch compiles the 270 operations into one or two, for one number of
+            samples; the bits are the same.
 
     Returns:
         float32 [B, L] in [0, 1) on the device of `uids`; bit-equal to `uniforms` of
         `sample_words` with `Stream.MASK`.
     """
-    num_blocks = _count_blocks(num_patches)
     _check_counter(seed, epoch)
+    # A number would be part of what is compiled, anew in every epoch; a fill makes nobody wait.
+    epochs = torch.full((), epoch, device=uids.device)
+    draw = _compiled_noise() if compiled else _noise
+    return draw(epochs, uids, seed, num_patches)
+
+
+@cache
+def _compiled_noise() -> Callable[[Tensor, Tensor, int, int], Tensor]:
+    return torch.compile(_noise, dynamic=False, fullgraph=True)
+
+
+def _noise(epoch: Tensor, uids: Tensor, seed: int, num_patches: int) -> Tensor:
+    """Compute `mask_noise`; `epoch` is int64 []."""
+    num_blocks = _count_blocks(num_patches)
     blocks = torch.arange(num_blocks, device=uids.device) + (Stream.MASK << _STREAM_SHIFT)
     counters = uids.new_empty(uids.numel(), num_blocks, _WORDS_PER_BLOCK)
     counters[..., 0] = (uids & WORD_MASK)[:, None]

@@ -216,6 +216,7 @@ def _inputs(run: Run, start_step: int) -> Generator[Inputs, None, None]:
                 seed=run.config.run.seed,
                 num_patches=run.config.model.num_patches,
                 device=run.device,
+                compiled=run.config.engine.compiles_on(run.device.type),
             )
             if batch.step > first:
                 run.heartbeat.note(batch.step, "reading data")

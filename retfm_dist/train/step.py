@@ -46,7 +46,9 @@ class StepResult:
     is_updated: torch.Tensor
 
 
-def batch_inputs(batch: Batch, *, seed: int, num_patches: int, device: torch.device) -> Inputs:
+def batch_inputs(
+    batch: Batch, *, seed: int, num_patches: int, device: torch.device, compiled: bool = False
+) -> Inputs:
     """Return a batch on the device, with the noise that decides its masks.
 
     Args:
@@ -54,10 +56,11 @@ def batch_inputs(batch: Batch, *, seed: int, num_patches: int, device: torch.dev
         seed: Seed of the run.
         num_patches: Patches per image, L.
         device: Where the model computes.
+        compiled: Whether the noise comes from compiled code; its bits are the same.
     """
     images = batch.images.to(device, non_blocking=True)
     keys = batch.keys.to(device, non_blocking=True)
-    noise = mask_noise(seed, batch.epoch, keys, num_patches)
+    noise = mask_noise(seed, batch.epoch, keys, num_patches, compiled=compiled)
     return Inputs(images, noise, batch.uids, batch.replaced)
 
 

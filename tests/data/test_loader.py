@@ -334,6 +334,7 @@ def test_all_others_keep_their_places_when_some_are_left_out(open_loader, shard_
         assert not torch.isin(masked[step][0], out).any()
     assert num_replaced >= 5
     state = open_loader(override).state()
+    assert state["decoder"] == "the CPU"
     assert state["excluded_uids"] == sorted(left_out)
     open_loader(override).check_state(open_loader().state())
     with pytest.raises(DataError, match="told to leave out would come back; got 5 of 5"):

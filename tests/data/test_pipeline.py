@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from retfm_dist.data.decode import EncodedBatch
-from retfm_dist.data.pipeline import build_decoder, build_pipeline, gpu_graph
+from retfm_dist.data.pipeline import GpuDecoding, build_decoder, build_pipeline, gpu_graph
 from retfm_dist.data.timings import Timings
 from retfm_dist.errors import DataError
 
@@ -153,13 +153,15 @@ def test_a_box_outside_its_image_is_named(jpegs):
         decode(batch)
 
 
-@pytest.mark.parametrize("decodes_regions", [True, False])
-def test_the_operators_of_the_gpu_graph_crop_resize_and_flip_as_pil_does(jpegs, decodes_regions):
+@pytest.mark.parametrize("regions", [True, False])
+def test_the_operators_of_the_gpu_graph_crop_resize_and_flip_as_pil_does(jpegs, regions):
     """The GPU back end's own graph on the CPU; its resize clamps at the border, PIL renormalizes."""
     batch = batch_of(jpegs)
     pipeline = build_pipeline(
         lambda **inputs: gpu_graph(
-            **inputs, image_size=IMAGE_SIZE, device="cpu", decodes_regions=decodes_regions
+            **inputs,
+            image_size=IMAGE_SIZE,
+            decoding=GpuDecoding(regions=regions, engines=False, device="cpu"),
         ),
         inputs=("jpegs", "starts", "shapes", "flips"),
         batch_size=64,

@@ -60,6 +60,15 @@ def test_checkpoints_of_earlier_versions_state_more_and_are_taken():
     )
 
 
+def test_another_decoder_is_warned_of_and_taken(caplog):
+    saved = data_state("abc", [], decoder="CUDA")
+    check_states_agree(saved, data_state("abc", [], decoder="CUDA"))
+    check_states_agree(data_state("abc", []), saved)  # of a release that did not say
+    assert not caplog.messages
+    check_states_agree(saved, data_state("abc", [], decoder="the JPEG engines of the GPU"))
+    assert "decoded by CUDA and are by the JPEG engines of the GPU now" in caplog.text
+
+
 def test_images_that_were_left_out_may_become_more_and_may_not_come_back():
     saved = data_state("abc", [], ["0a", "0b"])
     assert saved["excluded_uids"] == ["0a", "0b"]

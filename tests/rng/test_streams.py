@@ -76,6 +76,18 @@ def test_mask_noise_is_pinned():
     ]
 
 
+@pytest.mark.parametrize(
+    "backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.exhaustive)]
+)
+def test_compiled_mask_noise_has_the_same_bits_in_every_epoch(backend, compile_with):
+    compile_with(backend)
+    uids = torch.from_numpy(UIDS.view(np.int64))
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for epoch in (0, 3, 2**32 - 1):
+            found = mask_noise(2026, epoch, uids, 196, compiled=True)
+            assert torch.equal(found, mask_noise(2026, epoch, uids, 196))
+
+
 @pytest.mark.gpu
 def test_mask_noise_is_the_same_on_a_gpu():
     uids = torch.from_numpy(UIDS.view(np.int64))

@@ -44,7 +44,10 @@ def bytes_of_last(run_dir):
 
 
 @pytest.mark.parametrize(("asked", "expected"), [(True, 1), (False, 0), (None, 0)])
-def test_blocks_are_compiled_where_the_config_says_so(tmp_path, device, asked, expected):
+def test_blocks_are_compiled_where_the_config_says_so(
+    tmp_path, device, asked, expected, compile_with
+):
+    compile_with("aot_eager")  # of the noise
     config = tiny_config(tmp_path, engine__compile=asked, schedule__duration="2 steps")
     calls = []
     run_fit(config, build_model=lambda: FakeModel(TinyMae(), compile=lambda: calls.append(1)))
