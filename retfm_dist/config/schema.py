@@ -88,6 +88,12 @@ class ModelConfig(Section):
     """Share of the patches hidden from the encoder; color fundus photographs: 0.75."""
     norm_pix_loss: bool
     """Whether each target patch is normalized by its own mean and variance; MAE: true."""
+    mask: Literal["random", "block", "grid"] = "random"
+    """Which patches are hidden: any, patches that lie together, or the same share of every 2 x 2;
+    MAE: random, which it compares with the others in table 1 (f)."""
+    loss_outside: bool = True
+    """Whether hidden patches that are black all over, outside of the field of view, count in the
+    loss; MAE: true."""
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> Self:

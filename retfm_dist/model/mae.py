@@ -26,6 +26,7 @@ from retfm_dist.errors import ModelError
 from retfm_dist.model.attention import run_blocks
 from retfm_dist.model.init import initial_values
 from retfm_dist.model.masking import (
+    ORDERS,
     PatchSplit,
     join_patches,
     removal_mask,
@@ -35,6 +36,9 @@ from retfm_dist.model.masking import (
 from retfm_dist.model.patches import PatchProjection, patchify, standardize_patches
 from retfm_dist.model.position import sincos_table
 from retfm_dist.model.preprocessing import normalize_pixels
+
+# Gray level that JPEG leaves at most in what was black, but for a patch at the rim.
+_BLACK = 8
 
 
 class MaeOutput(NamedTuple):
@@ -74,6 +78,8 @@ class MaskedAutoencoder(nn.Module):
         self.num_kept = config.num_kept
         self.num_heads = config.num_heads
         self.norm_pix_loss = config.norm_pix_loss
+        self.loss_outside = config.loss_outside
+        self.mask_order = ORDERS[config.mask]
         self.attention_kernel: str | None = None  # the table's
 
         norm = partial(nn.LayerNorm, eps=1e-6)
@@ -104,7 +110,7 @@ class MaskedAutoencoder(nn.Module):
 
         Args:
             images: uint8 [B, 3, img_size, img_size], red, green, blue.
-            noise: float32 or float64 [B, num_patches]; the patches of smallest noise are kept.
+            noise: float32 or float64 [B, num_patches] in [0, 1), from which the mask follows.
 
         Returns:
             Loss, mask and predictions.
@@ -114,7 +120,7 @@ class MaskedAutoencoder(nn.Module):
         """
         self._check_images(images)
         self._check_noise(noise, batch_size=images.shape[0])
-        split = split_patches(noise, num_kept=self.num_kept)
+        split = split_patches(self.mask_order(noise), num_kept=self.num_kept)
         patches = patchify(images, patch_size=self.patch_size)
         pos_embed = self.pos_embed[:, 1:].expand(images.shape[0], -1, -1)
         latent = self._encode(
@@ -204,12 +210,19 @@ class MaskedAutoencoder(nn.Module):
         """Compare removed patches with their prediction, in float32 at least.
 
         The published loss weighs patches by the mask and divides by its sum. Every image has as
-        many removed patches, so that is their plain mean.
+        many removed patches, so that is their plain mean. Where patches outside of the field of
+        view do not count, it is the mean over images of the mean over their other ones, which does
+        not depend on how images are divided among ranks and micro-batches.
         """
         target = self._normalize(pixels)
         if self.norm_pix_loss:
             target = standardize_patches(target)
-        return (pred.to(target.dtype) - target).square().mean()
+        squares = (pred.to(target.dtype) - target).square()
+        if self.loss_outside:
+            return squares.mean()
+        is_inside = (pixels > _BLACK).any(dim=-1).to(squares.dtype)
+        of_images = (squares.mean(dim=-1) * is_inside).sum(dim=1)
+        return (of_images / is_inside.sum(dim=1).clamp(min=1.0)).mean()
 
     def _check_images(self, images: Tensor) -> None:
         expected = (3, self.img_size, self.img_size)

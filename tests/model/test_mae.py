@@ -7,15 +7,22 @@ from retfm_dist.model.sizes import MAE_SIZES
 from retfm_dist.rng.streams import mask_noise
 
 
+def normalized(images):
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 1, 3, 1, 1)
+    return (images / 255 - mean) / std
+
+
+def cut(images):
+    """[3, 3, 32, 32] -> [3, 16, 192] patches, written another way than the model does."""
+    return torch.einsum("nchpwq->nhwpqc", images.reshape(3, 3, 4, 8, 4, 8)).reshape(3, 16, 192)
+
+
 def test_the_loss_is_the_mean_over_removed_patches_of_what_is_returned(build, images, noise):
     output = build(norm_pix_loss=False)(images, noise)
     assert output.pred.shape == (3, 16, 192)
     assert output.mask.shape == (3, 16)
     assert output.loss.shape == ()
-    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]]).view(2, 1, 3, 1, 1)
-    cut = ((images / 255 - mean) / std).reshape(3, 3, 4, 8, 4, 8)
-    target = torch.einsum("nchpwq->nhwpqc", cut).reshape(3, 16, 192)
-    error = (output.pred - target).square().mean(-1)
+    error = (output.pred - cut(normalized(images))).square().mean(-1)
     torch.testing.assert_close(output.loss, (error * output.mask).sum() / output.mask.sum())
 
 
@@ -75,6 +82,38 @@ def test_one_batch_can_be_learned_by_heart(build, images, noise):
         losses.append(loss.item())
     assert losses[0] > 1.0
     assert losses[-1] < 0.6 * losses[0]
+
+
+@pytest.mark.parametrize("mask", ["block", "grid"])
+def test_a_model_trains_under_any_mask(build, images, mask):
+    noise = mask_noise(1, 0, torch.arange(3), 16)
+    output = build(mask=mask)(images, noise)
+    output.loss.backward()
+    assert (output.mask.sum(dim=1) == 12).all()
+    assert not torch.equal(output.mask, build()(images, noise).mask)
+
+
+@pytest.mark.parametrize("norm_pix_loss", [True, False])
+def test_patches_outside_of_the_field_of_view_do_not_count(build, images, noise, norm_pix_loss):
+    """Against the mean over images of the mean over the removed patches that are not black."""
+    images[0, :, :16] = 0
+    images[1, :, :, 8:] = 5  # what JPEG leaves
+    images[2] = 0
+    model = build(norm_pix_loss=norm_pix_loss, loss_outside=False)
+    found = model(images, noise)
+    target = cut(normalized(images))
+    if norm_pix_loss:
+        std = (target.var(dim=-1, keepdim=True) + 1e-6).sqrt()
+        target = (target - target.mean(dim=-1, keepdim=True)) / std
+    errors = (found.pred - target).square().mean(dim=-1)
+    expected = []
+    for image in range(2):
+        counts = (found.mask[image] == 1) & (cut(images)[image].amax(dim=-1) > 8)
+        assert 0 < counts.sum() < 12
+        expected.append(errors[image][counts].mean().item())
+    assert found.loss.item() == pytest.approx(sum(expected) / 3, rel=1e-5)
+    found.loss.backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
 def test_the_first_losses_of_a_run_are_as_recorded(build):
