@@ -32,7 +32,7 @@ from retfm_dist.train.schedule import plan_run
 from retfm_dist.train.skips import Skips, Window, read_windows
 from retfm_dist.train.stability import Judge
 from retfm_dist.train.start import StartRequest, describe_start, enter_run_dir
-from retfm_dist.train.watch import watching
+from retfm_dist.train.watch import FailureNotes, watching
 
 logger = logging.getLogger(__name__)
 
@@ -81,18 +81,12 @@ def fit(
         # Closed after the heartbeat: a store may take longer than a step ever does.
         copier = stack.enter_context(copying(config, run_dir, ranks))
         refuse_repetition(run_dir.failures_path, begins=start.name, ranks=ranks)
-        heartbeat = stack.enter_context(
-            watching(
-                run_dir.failures_path,
-                began=start.name,
-                stall_timeout_s=config.run.stall_timeout_s,
-                ranks=ranks,
-            )
-        )
+        notes = FailureNotes(run_dir.failures_path, start.name, ranks)
+        heartbeat = stack.enter_context(watching(notes, stall_timeout_s=config.run.stall_timeout_s))
         loader = stack.enter_context(contextlib.closing(build_loader()))
         plan = plan_run(config, steps_per_epoch=loader.steps_per_epoch)
         check_same_start(config, loader, plan)
-        job = Job(config, run_dir, plan, ranks, device, loader, heartbeat, copier)
+        job = Job(config, run_dir, plan, ranks, device, loader, heartbeat, notes, copier)
         stop = stop or StopRequest(ranks)
         checkpoint_dir = start.checkpoint_dir
         while True:
@@ -137,7 +131,8 @@ def _train_from(
             begun=state.get("bad_samples"),
         )
         # In this order the tracker is closed before a signal may end the process at once.
-        with stop.saving(), displays, Saving(run) as saving:
+        noting = job.notes.noting(job.heartbeat)
+        with stop.saving(), displays, Saving(run) as saving, noting:
             outcome = train(run, displays, saving, judge, bad, start_step=step, stop=stop)
             displays.is_finished = outcome.step == job.plan.total_steps and outcome.bad is None
     return outcome

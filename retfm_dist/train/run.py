@@ -14,6 +14,7 @@ from retfm_dist.train.interfaces import Loader
 from retfm_dist.train.run_dir import RunDir
 from retfm_dist.train.schedule import Plan
 from retfm_dist.train.skips import Skips
+from retfm_dist.train.watch import FailureNotes
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Job:
         device: Where this rank computes.
         loader: The data path.
         heartbeat: Tells the other ranks that this one makes progress.
+        notes: Of how this attempt failed, for the next one.
         copier: Copies checkpoints to an object store; on the main rank, where it is asked for.
     """
 
@@ -38,6 +40,7 @@ class Job:
     device: torch.device
     loader: Loader
     heartbeat: Heartbeat
+    notes: FailureNotes
     copier: Copier | None
 
     @property

@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from retfm_dist.ranks.agreement import from_each
@@ -13,34 +14,60 @@ from retfm_dist.ranks.stalls import Beat
 from retfm_dist.ranks.world import Ranks
 
 
-@contextlib.contextmanager
-def watching(
-    failures_path: Path, *, began: str, stall_timeout_s: float | None, ranks: Ranks
-) -> Iterator[Heartbeat]:
-    """Send heartbeats while this lasts, watch the others', and leave a note of any failure.
+@dataclass(frozen=True)
+class FailureNotes:
+    """What the verdict on a restart is made from.
 
-    The notes are for the verdict on a restart: of an exception on this rank, and of another rank
-    that has stood still.
-
-    Args:
-        failures_path: Where the notes go.
+    Attributes:
+        folder: Where notes go.
         began: Checkpoint that this attempt begins at.
-        stall_timeout_s: After how long without progress a rank counts as standing still; None is
-            never.
-        ranks: Which rank this is; all call this.
+        ranks: Which rank this is.
     """
-    with contextlib.closing(Heartbeat(ranks, timeout_s=stall_timeout_s or math.inf)) as heartbeat:
 
-        def note(rank: int, step: int, text: str, is_lost: bool) -> None:
-            note_failure(failures_path, Failure(restart_count(), rank, step, text, is_lost, began))
+    folder: Path
+    began: str
+    ranks: Ranks
 
-        def note_stall(beat: Beat) -> None:
-            note(beat.rank, beat.step, f"no progress while {beat.doing}", True)
+    @contextlib.contextmanager
+    def noting(self, heartbeat: Heartbeat) -> Iterator[None]:
+        """Leave a note of any exception that passes, and let it pass.
 
-        heartbeat.start(from_each(heartbeat.peer), on_stall=note_stall)
+        A launcher ends the other ranks a moment after one is lost, so that the note must be there
+        before anything is closed.
+
+        Args:
+            heartbeat: Knows the step.
+        """
         try:
-            yield heartbeat
+            yield
         except Exception as error:
             text = f"{type(error).__name__}: {error}".splitlines()[0]
-            note(ranks.rank, heartbeat.step, text, is_lost_rank(error))
+            self.leave(self.ranks.rank, heartbeat.step, text, is_lost=is_lost_rank(error))
             raise
+
+    def leave(self, rank: int, step: int, text: str, *, is_lost: bool) -> None:
+        """Leave a note of how a rank ended."""
+        failure = Failure(restart_count(), rank, step, text, is_lost, self.began)
+        note_failure(self.folder, failure)
+
+
+@contextlib.contextmanager
+def watching(notes: FailureNotes, *, stall_timeout_s: float | None) -> Iterator[Heartbeat]:
+    """Send heartbeats while this lasts, watch the others', and leave a note of any failure.
+
+    All ranks call this.
+
+    Args:
+        notes: Takes the exceptions of this rank, and another rank that has stood still.
+        stall_timeout_s: After how long without progress a rank counts as standing still; None is
+            never.
+    """
+    timeout_s = stall_timeout_s or math.inf
+    with contextlib.closing(Heartbeat(notes.ranks, timeout_s=timeout_s)) as heartbeat:
+
+        def note_stall(beat: Beat) -> None:
+            notes.leave(beat.rank, beat.step, f"no progress while {beat.doing}", is_lost=True)
+
+        heartbeat.start(from_each(heartbeat.peer), on_stall=note_stall)
+        with notes.noting(heartbeat):
+            yield heartbeat

@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -218,6 +219,31 @@ def test_pictures_show_the_first_images_and_leave_no_trace(tmp_path, device, sta
     assert np.asarray(Image.open(paths[1])).tolist() == np.full((4, 12, 3), 2).tolist()
     run(config, draw=draw_nothing)
     assert bytes_of_last(tmp_path / "drawn") == bytes_of_last(tmp_path / "plain")
+
+
+def test_a_rank_that_is_ended_because_another_was_lost_has_left_its_note(tmp_path, device):
+    """A launcher that sees one rank die ends the others, which may learn of it a moment later."""
+    config = tiny_config(tmp_path / "run")
+    stop = StopRequest(Ranks(), leave=sys.exit)
+
+    class Lost(TinyMae):
+        def forward(self, images, noise):
+            stop.ask(StopReason.SIGTERM)
+            raise RuntimeError("[pair.cc:561] Connection closed by peer [10.0.0.2]:4000")
+
+    loader = FakeLoader(config, Ranks())
+    with pytest.raises(SystemExit):
+        fit(
+            config,
+            build_model=lambda: FakeModel(Lost()),
+            build_loader=lambda: loader,
+            ranks=Ranks(),
+            device=torch.device("cpu"),
+            stop=stop,
+        )
+    stop.hear()  # ends its deadline
+    (note,) = RunDir(config.run.dir).failures_path.glob("*.json")
+    assert json.loads(note.read_text())["is_lost_rank"]
 
 
 def test_a_run_that_is_asked_to_stop_saves_after_the_step_and_goes_on(tmp_path, device, caplog):
