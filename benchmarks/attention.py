@@ -20,7 +20,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from benchmarks.rows import Row, report
-from benchmarks.training import clock, product_rate
+from benchmarks.training import clock
 from retfm_dist.model.attention import (
     KERNELS,
     TABLE_NAME,
@@ -29,6 +29,7 @@ from retfm_dist.model.attention import (
     read_table,
     shape_name,
 )
+from retfm_dist.train.mfu import measured_peak
 
 SHAPES = {
     "ViT-L encoder, 224 px": (16, 50, 64),
@@ -56,7 +57,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     rows, chosen = [], {}
-    limit = product_rate(device, DTYPES[arguments.dtype])
+    limit = measured_peak(device, DTYPES[arguments.dtype])
     for name, shape in SHAPES.items():
         found, fastest = measure(
             name, (arguments.batch, *shape), DTYPES[arguments.dtype], device, arguments.rounds

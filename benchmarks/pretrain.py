@@ -23,12 +23,13 @@ import torch
 from benchmarks.loader import pack
 from benchmarks.rows import Row, machine_of, report
 from benchmarks.train_step import DTYPES, utilization
-from benchmarks.training import Setting, clock, draw_inputs, our_way, product_rate
+from benchmarks.training import Setting, clock, draw_inputs, our_way
 from retfm_dist.config import PretrainConfig, find_config, load_config
 from retfm_dist.model.flops import train_flops_per_image
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.synth import write_cohort
 from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
+from retfm_dist.train.mfu import measured_peak
 from retfm_dist.train.run_dir import RunDir
 
 LAUNCHER = Path(__file__).parents[1] / "launch" / "pretrain.py"
@@ -111,7 +112,7 @@ def rows_of(config: PretrainConfig, lines: list[dict[str, Any]], *, peer: float)
     num_flops = train_flops_per_image(config.model)
     rate = statistics.median(line["perf/images_per_s"] for line in lines)
     wait = 100 * statistics.median(line["perf/data_wait_ratio"] for line in lines)
-    limit = product_rate(device, DTYPES[config.engine.precision]) / num_flops
+    limit = measured_peak(device, DTYPES[config.engine.precision]) / num_flops
     share = utilization(rate, num_flops, machine)
     if share:
         share += f"; 800 epochs of 904,170 on 8 of them: {904_170 * 800 / (8 * rate) / 3600:.1f} h"

@@ -26,7 +26,6 @@ from benchmarks.training import (
     draw_inputs,
     our_way,
     plain_way,
-    product_rate,
     take_turns,
 )
 from retfm_dist.model.attention import KERNELS
@@ -35,7 +34,7 @@ from retfm_dist.model.sizes import MAE_SIZES
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.process_group import start_ranks, stop_ranks
 from retfm_dist.train.metrics import peak_memory_bytes
-from retfm_dist.train.mfu import bf16_peak
+from retfm_dist.train.mfu import bf16_peak, measured_peak
 
 MODELS = {**MAE_SIZES, "narrow": NARROW}
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -93,7 +92,7 @@ def measure(setting: Setting, device: torch.device, *, steps: int, rounds: int) 
     rates = {name: setting.batch_size / statistics.median(found) for name, found in times.items()}
     ratios = [a / b for a, b in zip(times["peer"], times["ours"], strict=True)]
     num_flops = train_flops_per_image(setting.model)
-    limit = product_rate(device, DTYPES[setting.precision]) / num_flops
+    limit = measured_peak(device, DTYPES[setting.precision]) / num_flops
     machine = machine_of(device)
     memory = peak_memory_bytes(device) / 2**30
     name = describe(setting)

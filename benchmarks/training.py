@@ -183,14 +183,6 @@ def take_turns(
     return times
 
 
-def product_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Return what a large matrix product reaches, FLOP/s."""
-    side = 8192 if device.type == "cuda" else 256
-    factor = torch.randn(side, side, device=device).to(dtype)
-    seconds = min(clock(lambda: factor @ factor, steps=5, device=device) for _ in range(4))
-    return 2 * side**3 / seconds
-
-
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+import torch
 from typing_extensions import Self
 
 from retfm_dist.ranks.agreement import from_main
@@ -13,7 +14,7 @@ from retfm_dist.train.experiment import experiment_of
 from retfm_dist.train.interfaces import TrainableModel
 from retfm_dist.train.logs import append_line
 from retfm_dist.train.metrics import Interval, metrics_line
-from retfm_dist.train.mfu import bf16_peak, utilization
+from retfm_dist.train.mfu import bf16_peak, measured_peak, utilization
 from retfm_dist.train.profile import StepProfile
 from retfm_dist.train.progress import Progress, open_progress
 from retfm_dist.train.reconstructions import Reconstructions, first_inputs
@@ -56,13 +57,13 @@ class Displays:
         self._model = model
         self._saved = saved
         self.is_finished = False
-        self._peak = bf16_peak(run.device_name) if run.config.engine.precision == "bf16" else None
 
     def __enter__(self) -> Self:
         """Read the images of the pictures, open tracker and progress, begin the first interval."""
         run = self._run
         self._reconstructions = self._read_images() if run.plan.reconstruct_every else None
         self._tracker = _open_tracker(run)
+        self._peaks = _peaks(run) if run.ranks.is_main else {}
         self._progress = open_progress(
             total_steps=run.plan.total_steps,
             start_step=self._start_step,
@@ -142,11 +143,11 @@ class Displays:
         if run.ranks.is_main and metrics is not None:
             images = run.config.schedule.global_batch_size
             line = metrics_line(metrics, step=step, plan=run.plan, global_batch_size=images)
-            if self._peak is not None:
-                line["perf/mfu"] = utilization(
+            for name, peak in self._peaks.items():
+                line[name] = utilization(
                     line["perf/images_per_s"],
                     flops_per_image=self._model.flops_per_image,
-                    peak=self._peak,
+                    peak=peak,
                     world_size=run.ranks.world_size,
                 )
             line["perf/effective_time_ratio"] = self._time.ratio()
@@ -154,6 +155,15 @@ class Displays:
             shown = {name: value for name, value in line.items() if "/" in name}
             self._tracker.log_metrics(shown, step=step)
             self._progress.show(line)
+
+
+def _peaks(run: Run) -> dict[str, float]:
+    """Return what utilizations refer to, by their names: FLOP/s of the datasheet and measured."""
+    is_bf16 = run.config.engine.precision == "bf16"
+    of_datasheet = bf16_peak(run.device_name) if is_bf16 else None
+    peaks = {} if of_datasheet is None else {"perf/mfu": of_datasheet}
+    dtype = torch.bfloat16 if is_bf16 else torch.float32
+    return peaks | {"perf/mfu_measured": measured_peak(run.device, dtype)}
 
 
 def _open_tracker(run: Run) -> Tracker:

@@ -39,7 +39,7 @@ def run(tmp_path, device):
     engine = Engine(config, model=TinyMae(), ranks=Ranks(), device=device)
     plan = plan_run(config, steps_per_epoch=4)
     loader = FakeLoader(config, Ranks())
-    job = Job(config, RunDir(tmp_path), plan, Ranks(), device, loader, None, None)
+    job = Job(config, RunDir(tmp_path), plan, Ranks(), device, loader, None, None, None)
     yield Run(**vars(job), engine=engine, skips=Skips())
     engine.close()
 
@@ -76,7 +76,8 @@ def test_lines_and_pictures_are_shown_when_due(run, tracker):
         "step_00000002.png"
     ]
     assert tracker.status == "FINISHED"
-    assert "perf/mfu" not in lines[0], "the peak of a CPU is not known"
+    assert "perf/mfu" not in lines[0], "the datasheet's peak of a CPU is not known"
+    assert lines[0]["perf/mfu_measured"] > 0
 
 
 def test_a_run_that_was_stopped_is_marked_as_such(run, tracker):
@@ -101,12 +102,14 @@ def test_other_ranks_write_nothing(run, tracker):
 
 def test_utilization_is_shown_where_the_peak_is_known(run, tracker, monkeypatch):
     monkeypatch.setattr(displays, "bf16_peak", lambda name: 1e9)
+    monkeypatch.setattr(displays, "measured_peak", lambda device, dtype: 5e8)
     engine = run.config.engine.model_copy(update={"precision": "bf16"})
     run = dataclasses.replace(run, config=run.config.model_copy(update={"engine": engine}))
     with Displays(run, start_step=0, model=MODEL) as shown:
         show(shown, 1, torch.tensor(1.0))
     (line,) = map(json.loads, run.run_dir.metrics_path.read_text().splitlines())
     assert line["perf/mfu"] == pytest.approx(line["perf/images_per_s"] * 1e6 / 1e9)
+    assert line["perf/mfu_measured"] == pytest.approx(2 * line["perf/mfu"])
 
 
 def test_an_interval_of_bad_steps_alone_has_no_line(run, tracker):

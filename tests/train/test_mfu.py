@@ -1,6 +1,7 @@
 import pytest
+import torch
 
-from retfm_dist.train.mfu import bf16_peak, utilization
+from retfm_dist.train.mfu import bf16_peak, measured_peak, utilization
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,14 @@ from retfm_dist.train.mfu import bf16_peak, utilization
 )
 def test_a_device_has_the_peak_of_its_datasheet_or_none(name, peak):
     assert bf16_peak(name) == peak
+
+
+def test_the_measured_peak_is_that_of_a_product(monkeypatch):
+    """20 products in turns of 5, timed by a clock that says 0.1 s a turn, and once less."""
+    ticks = iter([0.0, 0.1, 1.0, 1.1, 2.0, 2.05, 3.0, 3.1])
+    monkeypatch.setattr("retfm_dist.train.mfu.time.perf_counter", lambda: next(ticks))
+    found = measured_peak(torch.device("cpu"), torch.float32)
+    assert found == pytest.approx(2 * 256**3 / 0.01)
 
 
 def test_the_published_run_used_three_percent_of_its_hardware():
