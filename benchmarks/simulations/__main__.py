@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.simulations.coverage import cells
 from benchmarks.simulations.decisions import decisions
-from benchmarks.simulations.metrics import metrics_cells, true_values
+from benchmarks.simulations.metrics import metrics_cells
 
 
 def _cover(task: tuple[int, int]) -> bool | None:
@@ -47,7 +47,7 @@ def main() -> None:
     arguments = parser.parse_args()
     count = arguments.repetitions
     for cell in metrics_cells():
-        true_values(cell.draw)  # once, before the workers are forked
+        cell.true_values()  # once, before the workers are forked
     with Pool(arguments.workers) as pool:
         print("| situation | covered | error | no interval |\n|---|---|---|---|")
         for index, cell in enumerate(cells()):

@@ -2,23 +2,24 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 
 from benchmarks.simulations.cohorts import draw_labels, draw_scores, effect_of
 from benchmarks.simulations.coverage import Covered
 from retfm_dist.statistics.estimate import FIXED, Design, estimate
 from retfm_dist.statistics.suite import Measurement, measure_classes, measure_numbers, scale_of
 
-_TRUTH_PATIENTS, _TRUTH_DRAWS = 2_000, 40
-"""Cohorts of whom the true value of a metric is the mean."""
-NUM_SEEDS, FEW_SEEDS = 5, 2
+_TRUTH_PATIENTS, _TRUTH_DRAWS, _TRUTH_SEEDS = 2_000, 40, 20
+"""Cohorts, and seeds in each, of whom the true value of a metric is the mean."""
 _PREVALENCE = 0.35
 _THRESHOLDS = {"spec": 0.6}
 _OVERCONFIDENCE = 1.3
-_SEED_SPREAD, _WIDE_SEED_SPREAD = 0.15, 0.4
+_SEEDS = ((5, 0.15, ""), (3, 0.15, ""), (2, 0.4, " far apart"))
+"""How many, the standard deviation of their skill, and words for it."""
 Measured = Mapping[str, Measurement]
 
 
@@ -31,12 +32,14 @@ class MetricsCell:
         patients: Patients in all.
         draw: One cohort of so many patients, measured in one replicate or several.
         design: What the replicates are.
+        spread: Standard deviation of the seeds' skill; 0 where there are none.
     """
 
     kind: str
     patients: int
     draw: Callable[[np.random.Generator, int], list[Measured]]
     design: Design = FIXED
+    spread: float = 0.0
 
     @property
     def name(self) -> str:
@@ -45,7 +48,7 @@ class MetricsCell:
 
     def simulate(self, rng: np.random.Generator) -> dict[str, Covered]:
         """Return whether each metric's interval covers the truth; None where it has none."""
-        truths, measured = true_values(self.draw), self.draw(rng, self.patients)
+        truths, measured = self.true_values(), self.draw(rng, self.patients)
         covered: dict[str, Covered] = {}
         for name, first in measured[0].items():
             influences = [item[name].influence for item in measured]
@@ -60,6 +63,10 @@ class MetricsCell:
             covered[name] = interval.low <= truths[name] <= interval.high if is_given else None
         return covered
 
+    def true_values(self) -> dict[str, float]:
+        """Return what the intervals are to cover."""
+        return _mean_over_seeds(self.spread) if self.spread else _mean_over_cohorts(self.draw)
+
 
 def metrics_cells() -> Iterator[MetricsCell]:
     """Yield every situation."""
@@ -68,17 +75,35 @@ def metrics_cells() -> Iterator[MetricsCell]:
         yield MetricsCell("two classes", patients, draw_binary)
         yield MetricsCell("three grades", patients, draw_grades)
         yield MetricsCell("numbers", patients, draw_numbers)
-        yield MetricsCell(f"two classes, {NUM_SEEDS} seeds", patients, draw_seeds, seeds)
-        yield MetricsCell(
-            f"two classes, {FEW_SEEDS} seeds far apart", patients, draw_few_seeds, seeds
-        )
+        for num_seeds, spread, words in _SEEDS:
+            kind = f"two classes, {num_seeds} seeds{words}"
+            draw = partial(draw_seeds, num_seeds=num_seeds, spread=spread)
+            yield MetricsCell(kind, patients, draw, seeds, spread)
 
 
 @cache
-def true_values(draw: Callable[[np.random.Generator, int], list[Measured]]) -> dict[str, float]:
-    """Return the mean of each metric over large cohorts."""
+def _mean_over_cohorts(
+    draw: Callable[[np.random.Generator, int], list[Measured]],
+) -> dict[str, float]:
     rng = np.random.default_rng(20)
-    replicates = [item for _ in range(_TRUTH_DRAWS) for item in draw(rng, _TRUTH_PATIENTS)]
+    return _mean([item for _ in range(_TRUTH_DRAWS) for item in draw(rng, _TRUTH_PATIENTS)])
+
+
+@cache
+def _mean_over_seeds(spread: float) -> dict[str, float]:
+    """Return the mean over seeds at equally likely skills, which a few at random would miss."""
+    rng = np.random.default_rng(20)
+    skills = spread * norm.ppf((np.arange(_TRUTH_SEEDS) + 0.5) / _TRUTH_SEEDS)
+    return _mean(
+        [
+            item
+            for _ in range(_TRUTH_DRAWS)
+            for item in _judge_seeds(rng, _TRUTH_PATIENTS, skills=skills)
+        ]
+    )
+
+
+def _mean(replicates: list[Measured]) -> dict[str, float]:
     names = replicates[0]
     return {name: float(np.mean([item[name].value for item in replicates])) for name in names}
 
@@ -90,27 +115,23 @@ def draw_binary(rng: np.random.Generator, num_patients: int) -> list[Measured]:
     return [_measure_scores(labels, patients, draw_scores(rng, labels, patients, effect), effect)]
 
 
-def draw_seeds(rng: np.random.Generator, num_patients: int) -> list[Measured]:
-    """The same images judged by trainings whose skill differs by the seed."""
-    return _draw_seeds(rng, num_patients, num_seeds=NUM_SEEDS, spread=_SEED_SPREAD)
-
-
-def draw_few_seeds(rng: np.random.Generator, num_patients: int) -> list[Measured]:
-    """Two seeds, and far apart: 0.07 of AUROC."""
-    return _draw_seeds(rng, num_patients, num_seeds=FEW_SEEDS, spread=_WIDE_SEED_SPREAD)
-
-
-def _draw_seeds(
+def draw_seeds(
     rng: np.random.Generator, num_patients: int, *, num_seeds: int, spread: float
 ) -> list[Measured]:
+    """The same images judged by trainings whose skill differs by the seed."""
+    skills = spread * rng.normal(size=num_seeds)
+    return _judge_seeds(rng, num_patients, skills=skills)
+
+
+def _judge_seeds(rng: np.random.Generator, num_patients: int, *, skills: NDArray) -> list[Measured]:
     labels, patients = draw_labels(rng, num_patients, _PREVALENCE)
     effect = effect_of(0.85)
     common = draw_scores(rng, labels, patients, 0.0)
     measured = []
-    for _ in range(num_seeds):
+    for skill in skills:
         own = np.sqrt(0.9) * common + np.sqrt(0.1) * rng.normal(size=len(labels))
-        skill = effect + spread * rng.normal()
-        measured.append(_measure_scores(labels, patients, own + skill * labels, effect))
+        scores = own + (effect + skill) * labels
+        measured.append(_measure_scores(labels, patients, scores, effect))
     return measured
 
 

@@ -18,8 +18,17 @@ So
 with c_ir the influence of patient i in repeat r. The second term cannot exceed the first, of which
 it is a part: without any signal all of the variance is in the pairs, and V is twice the variance
 of fixed scores; with a strong signal and many patients it vanishes. The truth it is an error of is
-the mean performance of the fits that were made, on new patients. `docs/statistics.md` has the
-simulation.
+the mean performance of the fits that were made, on new patients.
+
+**Seeds.** Trainings and patients are crossed: each patient is judged by each training. The spread
+of R values over the seeds holds what a seed does to all patients and what it does to each; the
+second stands in the sampling of patients too and is counted once (Obuchowski and Rockette 1995,
+doi 10.1080/03610919508813243, where readers are what seeds are here):
+
+    V = var_r(A_r) / R + max(sum_i mean_r(c_ir)^2 - sum_i var_r(c_ir) / R, 0)
+
+and never less than sum_i mean_r(c_ir)^2, the variance for these seeds. `docs/statistics.md` has the
+simulations.
 """
 
 from dataclasses import dataclass
@@ -28,11 +37,13 @@ from typing import Literal
 import numpy as np
 
 from retfm_dist.statistics.clusters import FloatArray
-from retfm_dist.statistics.intervals import Interval, Scale, make_interval
-from retfm_dist.statistics.student import Student, student
+from retfm_dist.statistics.intervals import Interval, Scale, make_interval, no_interval
+from retfm_dist.statistics.student import Student
 
 MIN_REPEATS = 5
 """Repeats of a cross-validation below which the variance over them says too little."""
+MIN_PATIENTS_OF_TWO_SEEDS = 30
+"""Patients of the rarest class below which intervals over two seeds were found to be too wide."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,7 @@ class Estimate:
         value: Mean over replicates; NaN where the metric is undefined.
         influence: [P] mean influence of each patient.
         variance: Its variance, everything counted.
-        fixed_variance: The part that would remain if the scores were fixed.
+        fixed_variance: The part that would remain if the scores were fixed, or the seeds countless.
         num_seeds: Trainings whose spread is part of the variance; 0 without.
     """
 
@@ -94,12 +105,20 @@ class Estimate:
         degrees = degrees_of_freedom(self.influence, at_least=num_patients - 1)
         of_seeds = self.variance - self.fixed_variance
         if self.num_seeds < 2 or of_seeds <= 0:
-            return student(degrees)
-        share = of_seeds / self.variance
-        return Student((1 - share, share), (degrees, self.num_seeds - 1))
+            return Student(degrees)
+        return Student(degrees, of_seeds / self.variance, self.num_seeds - 1)
+
+    def has_too_few_seeds(self, num_patients: int) -> bool:
+        """Whether two seeds and so few patients of the rarest class allow no statement."""
+        return self.num_seeds == 2 and num_patients < MIN_PATIENTS_OF_TWO_SEEDS
 
     def interval(self, *, scale: Scale, num_patients: int, alpha: float) -> Interval:
-        """Return its interval; see `intervals.make_interval`."""
+        """Return its interval, or why there is none; see `intervals.make_interval`."""
+        if self.has_too_few_seeds(num_patients):
+            return no_interval(
+                f"insufficient: two training seeds and {num_patients} patients of the rarest "
+                f"class, an interval needs three seeds or {MIN_PATIENTS_OF_TWO_SEEDS} patients"
+            )
         return make_interval(
             self.value,
             self.variance,
@@ -138,22 +157,22 @@ def estimate(values: FloatArray, influences: FloatArray, design: Design) -> Esti
         influences: [R, P] influence of each patient in each.
         design: What the replicates are.
     """
-    influence = influences.mean(axis=0)
+    influence, value = influences.mean(axis=0), float(np.mean(values))
     fixed = float((influence**2).sum())
-    extra = _extra_variance(values, influences, design, fixed)
-    num_seeds = len(values) if design.kind == "seeds" else 0
-    return Estimate(float(np.mean(values)), influence, fixed + extra, fixed, num_seeds)
-
-
-def _extra_variance(
-    values: FloatArray, influences: FloatArray, design: Design, fixed: float
-) -> float:
-    """Return the variance that fits or seeds add to that of fixed scores, `fixed`."""
     if design.kind == "seeds" and len(values) > 1:
-        return float(np.var(values, ddof=1)) / len(values)
+        of_seeds = float(np.var(values, ddof=1)) / len(values)
+        of_both = float(influences.var(axis=0, ddof=1).sum()) / len(values)
+        variance = max(of_seeds + max(fixed - of_both, 0.0), fixed)
+        return Estimate(value, influence, variance, variance - of_seeds, len(values))
+    refits = _refit_variance(influences, design, fixed)
+    return Estimate(value, influence, fixed + refits, fixed)
+
+
+def _refit_variance(influences: FloatArray, design: Design, fixed: float) -> float:
+    """Return the variance that refits add to that of fixed scores, `fixed`."""
     if design.kind != "cross_validation":
         return 0.0
-    if len(values) < MIN_REPEATS:
+    if len(influences) < MIN_REPEATS:
         return fixed
     between = float(influences.var(axis=0, ddof=1).sum())
     return min((design.num_folds - 1) * between, fixed)

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from retfm_dist.statistics.student import Student, student
+from retfm_dist.statistics.student import Student
 
 Scale = Literal["share", "unit", "correlation", "positive", "plain"]
 """share: a share of images; unit: in [0, 1]; correlation: in [-1, 1]; positive: > 0."""
@@ -68,7 +68,7 @@ def make_interval(
             f"insufficient: {num_patients} patients of the rarest class, an interval needs "
             f"{MIN_PATIENTS_PER_CLASS}"
         )
-    quantile = (reference or student(num_patients - 1)).quantile(1 - alpha / 2)
+    quantile = (reference or Student(num_patients - 1)).quantile(1 - alpha / 2)
     if scale == "share":
         return _wilson(value, variance, num_patients=num_patients, quantile=quantile)
     if variance <= 0:

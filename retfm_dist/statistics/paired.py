@@ -54,7 +54,9 @@ def judge_difference(
     Source: Schuirmann 1987, doi 10.1007/BF01068419 (two one-sided tests).
     """
     value, variance = difference.value, difference.variance
-    if num_patients < MIN_PATIENTS_PER_CLASS or math.isnan(value) or math.isnan(variance):
+    is_undefined = math.isnan(value) or math.isnan(variance)
+    is_small = num_patients < MIN_PATIENTS_PER_CLASS or difference.has_too_few_seeds(num_patients)
+    if is_undefined or is_small:
         interval = difference.interval(scale="plain", num_patients=num_patients, alpha=alpha)
         return PairedTest(value, interval, None, None, "insufficient")
     if variance <= 0:  # the two are the same on every patient
