@@ -157,6 +157,9 @@ class OptimizerConfig(Section):
     """Decoupled weight decay of tensors of two and more dimensions; MAE: 0.05."""
     gradient_clipping: Annotated[float, Field(ge=0)] = 0.0
     """Largest global gradient norm; 0 is off, as in MAE."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of a running mean of the weights, such as 0.9999, which `export --average` takes in
+    their place; it needs as much memory as one of the moments. Null keeps none, as in MAE."""
 
 
 class ScheduleConfig(Section):

@@ -20,12 +20,16 @@ def export(
     step: Annotated[
         int | None, typer.Option(help="Step of the checkpoint; default: the newest complete one.")
     ] = None,
+    average: Annotated[
+        bool,
+        typer.Option("--average", help="Export the running mean of the weights in their place."),
+    ] = False,
 ) -> None:
     """Write model.safetensors, retfound.pth, mae.safetensors, a model card and the provenance."""
     from retfm_dist.export.write import write_export
 
     def command() -> None:
-        print(write_export(run_dir, out, step=step))
+        print(write_export(run_dir, out, step=step, average=average))
 
     run_command(command)
 

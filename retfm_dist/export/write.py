@@ -61,6 +61,7 @@ class TrainedRun:
         weights: Full MAE state dict, fp32, on the CPU.
         state: Content of the checkpoint's state.json.
         checkpoint: Name of the checkpoint directory.
+        is_average: Whether the weights are their running mean.
         cohort: Share and composition of each set it was trained on, where the run noted them.
         membership: Which images and patients these are, likewise.
     """
@@ -69,31 +70,35 @@ class TrainedRun:
     weights: dict[str, torch.Tensor]
     state: dict[str, Any]
     checkpoint: str
+    is_average: bool
     cohort: Sequence[Mapping[str, Any]]
     membership: Membership | None
 
 
-def write_export(run_dir: Path, out_dir: Path, *, step: int | None = None) -> Path:
+def write_export(
+    run_dir: Path, out_dir: Path, *, step: int | None = None, average: bool = False
+) -> Path:
     """Export a run's newest complete checkpoint, or that of one step.
 
     Args:
         run_dir: Run directory.
         out_dir: Export directory, which must not exist; it appears whole or not at all.
         step: Step of the checkpoint; None takes the newest complete one.
+        average: Whether the running mean of the weights is exported in their place.
 
     Returns:
         `out_dir`.
 
     Raises:
         ExportError: `run_dir` is not a run, `out_dir` exists, or the weights do not fit the config.
-        CheckpointError: There is no such checkpoint, or it is damaged.
+        CheckpointError: There is no such checkpoint, it is damaged, or has no running mean.
         ConfigError: The run's config cannot be read.
     """
     if out_dir.exists():
         raise ExportError(
             "already exists", where=out_dir, hint="choose another --out, or remove it first"
         )
-    trained = read_trained(run_dir, step=step)
+    trained = read_trained(run_dir, step=step, average=average)
     check_weights(trained.weights, trained.config.model, where=run_dir / trained.checkpoint)
     with staged_directory(out_dir) as staging:
         _write_files(staging, trained)
@@ -101,7 +106,7 @@ def write_export(run_dir: Path, out_dir: Path, *, step: int | None = None) -> Pa
     return out_dir
 
 
-def read_trained(run_dir: Path, *, step: int | None = None) -> TrainedRun:
+def read_trained(run_dir: Path, *, step: int | None = None, average: bool = False) -> TrainedRun:
     """Read a run's config and checkpoint.
 
     Raises:
@@ -121,12 +126,13 @@ def read_trained(run_dir: Path, *, step: int | None = None) -> TrainedRun:
             hint="is this a run directory?",
         )
     config = read_config(run.config_path, [], PretrainConfig)
-    weights, state = read_weights(checkpoint)
+    weights, state = read_weights(checkpoint, average=average)
     return TrainedRun(
         config=config,
         weights={name: tensor.float().contiguous() for name, tensor in weights.items()},
         state=state,
         checkpoint=checkpoint.name,
+        is_average=average,
         cohort=_read_cohort(run, state),
         membership=_read_membership(run, state),
     )
@@ -237,6 +243,7 @@ def describe_training(trained: TrainedRun) -> dict[str, Any]:
         "version": VERSION,
         "run": trained.config.run.name,
         "checkpoint": trained.checkpoint,
+        "weights": "running mean" if trained.is_average else "last",
         "experiment": experiment_of(trained.config),
         "config_hash": config_hash(trained.config),
         "step": trained.state.get("step"),

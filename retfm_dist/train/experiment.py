@@ -25,6 +25,7 @@ _EXPERIMENT = (
 _BEFORE_THEY_EXISTED = {
     "data.lanes": 1,
     "data.window": None,
+    "optimizer.ema_decay": None,
     "model.mask": "random",
     "model.loss_outside": True,
     "stability.judge_every": 8,  # It judged every step, which differs only where spikes are sought.

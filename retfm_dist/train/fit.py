@@ -112,7 +112,9 @@ def _train_from(
         state = checkpoint.state
         job.loader.check_state(state["data"])
         step = state["step"]
-        saved = SavedState(checkpoint.weights, checkpoint.moments, state["num_updates"])
+        saved = SavedState(
+            checkpoint.weights, checkpoint.moments, state["num_updates"], checkpoint.average
+        )
     job.heartbeat.note(step, "starting")
     if config.engine.compiles_on(job.device.type):
         model.compile()

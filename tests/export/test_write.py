@@ -131,6 +131,25 @@ def test_an_earlier_step_can_be_asked_for(tmp_path):
     assert torch.equal(weights["norm.bias"], trained_model(3).norm.bias)
 
 
+def test_the_running_mean_takes_the_place_of_the_weights_it_is_of(tmp_path):
+    frozen = ("pos_embed", "decoder_pos_embed")
+    means = {
+        name: tensor.detach().clone() + 1
+        for name, tensor in trained_model(6).state_dict().items()
+        if name not in frozen
+    }
+    write_run(tmp_path / "run", average=means)
+    last = write_export(tmp_path / "run", tmp_path / "last")
+    out = write_export(tmp_path / "run", tmp_path / "out", average=True)
+    before, after = (load_file(path / "mae.safetensors") for path in (last, out))
+    for name, tensor in before.items():
+        assert torch.equal(after[name], means.get(name, tensor)), name
+    for path, words in ((last, "last"), (out, "running mean")):
+        assert json.loads((path / "provenance.json").read_text())["weights"] == words
+    assert "| weights | running mean of decay" in (out / "README.md").read_text()
+    assert "running mean" not in (last / "README.md").read_text()
+
+
 def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
     write_run(tmp_path / "run")
     (tmp_path / "run" / "checkpoints" / "step_00000006" / "manifest.json").unlink()
@@ -150,6 +169,7 @@ def remove_checkpoints(run_dir):
         (remove_checkpoints, {}, CheckpointError, "all 2 checkpoints are damaged"),
         (lambda run: (run / "config.yaml").unlink(), {}, ExportError, "no config; expected config.yaml"),
         (lambda run: None, {"step": 5}, CheckpointError, "no checkpoint of step 5; expected one of step_00000003, step_00000006"),
+        (lambda run: None, {"average": True}, CheckpointError, "no running mean of the weights; .*optimizer.ema_decay"),
         (lambda run: run.rename(run.with_name("elsewhere")), {}, ExportError, "no such run directory"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 
 from retfm_dist.ranks.agreement import from_each
 from retfm_dist.train.checkpoint.commit import commit_checkpoint
-from retfm_dist.train.checkpoint.layout import KINDS, Stretch, part_name
+from retfm_dist.train.checkpoint.layout import AVERAGE, KINDS, Stretch, part_name
 from retfm_dist.train.checkpoint.part import write_part
 from retfm_dist.train.checkpoint.read import Checkpoint, open_checkpoint
 from retfm_dist.train.checkpoint.snapshot import Snapshot
@@ -75,8 +75,9 @@ def flip_bit(path: Path, at: int) -> None:
 
 def state_of(engine: Engine) -> SavedState:
     """Return a copy of the whole state of an engine; all ranks call this."""
-    weights, *moments = (_whole(engine, kind) for kind in KINDS)
-    return SavedState(weights, dict(zip(KINDS[1:], moments, strict=True)), engine.num_updates())
+    weights, *moments, average = (_whole(engine, kind) for kind in (*KINDS, AVERAGE))
+    moments = dict(zip(KINDS[1:], moments, strict=True))
+    return SavedState(weights, moments, engine.num_updates(), average)
 
 
 def weights_of(engine: Engine) -> dict[str, torch.Tensor]:
@@ -100,7 +101,11 @@ def _whole(engine: Engine, kind: str) -> dict[str, torch.Tensor]:
 def tensors_of(directory: Path) -> dict[str, torch.Tensor]:
     """Return every tensor of a checkpoint, KIND/NAME -> whole tensor."""
     checkpoint: Checkpoint = open_checkpoint(directory)
-    kinds = {"weights": checkpoint.weights, **checkpoint.moments}
+    kinds = {
+        "weights": checkpoint.weights,
+        **checkpoint.moments,
+        AVERAGE: checkpoint.average,
+    }
     return {f"{kind}/{name}": tensors[name] for kind, tensors in kinds.items() for name in tensors}
 
 

@@ -55,7 +55,9 @@ def trained_model(seed: int) -> MaskedAutoencoder:
     return model.eval()
 
 
-def write_run(run_dir: Path, *, steps=(3, 6), weights=None, state=None, **config) -> PretrainConfig:
+def write_run(
+    run_dir: Path, *, steps=(3, 6), weights=None, average=None, state=None, **config
+) -> PretrainConfig:
     """Write a run whose checkpoint of step s is `trained_model(s)`."""
     resolved = pretrain_config(run_dir, **config)
     run_dir.mkdir(parents=True)
@@ -65,7 +67,7 @@ def write_run(run_dir: Path, *, steps=(3, 6), weights=None, state=None, **config
         write_checkpoint(
             run_dir / "checkpoints" / f"step_{step:08d}",
             weights=weights or trained,
-            moments={"exp_avg": {}, "exp_avg_sq": {}},
+            moments={"exp_avg": {}, "exp_avg_sq": {}, "average": average or {}},
             state={
                 "step": step,
                 "images_seen": 64 * step,

@@ -22,7 +22,7 @@ from retfm_dist.ranks.agreement import from_each, from_main, gather_each, highes
 from retfm_dist.ranks.world import Ranks, ranks_from_environment
 from retfm_dist.train.checkpoint import saver as saver_module
 from retfm_dist.train.checkpoint.folder import Retention, find_checkpoint, list_checkpoints
-from retfm_dist.train.checkpoint.layout import Stretch
+from retfm_dist.train.checkpoint.layout import AVERAGE, Stretch
 from retfm_dist.train.checkpoint.read import open_checkpoint
 from retfm_dist.train.checkpoint.saver import Saver
 from retfm_dist.train.engine.engine import Engine, SavedState
@@ -65,7 +65,7 @@ def run_case(out_dir: Path, config: PretrainConfig, ranks: Ranks, device: torch.
         model=TinyMae(seed=7),
         ranks=ranks,
         device=device,
-        saved=SavedState(saved.weights, saved.moments, saved.state["num_updates"]),
+        saved=SavedState(saved.weights, saved.moments, saved.state["num_updates"], saved.average),
     )
     finish(again, out_dir / "resumed", config, ranks)
 
@@ -80,7 +80,8 @@ def save(engine: Engine, directory: Path, losses: list[float], ranks: Ranks) -> 
     whole = state_of(engine)
     state = {"losses": losses, "num_updates": whole.num_updates}
     if ranks.is_main:
-        write_checkpoint(directory, weights=whole.weights, moments=whole.moments, state=state)
+        moments = {**whole.moments, AVERAGE: whole.average}
+        write_checkpoint(directory, weights=whole.weights, moments=moments, state=state)
     torch.distributed.barrier()
 
 
@@ -244,6 +245,7 @@ def main(out_dir: Path) -> None:
             engine__zero_stage=stage,
             engine__precision=precision,
             schedule__micro_batch_size=micro,
+            optimizer__ema_decay=0.5,
         )
         run_case(out_dir / f"{stage}-{precision}-{micro}", config, ranks, device)
     decisions = check_decisions(ranks) | check_saving(out_dir, ranks)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.checkpoint.layout import AVERAGE
 from retfm_dist.train.checkpoint.read import open_checkpoint
 from retfm_dist.train.engine.engine import Engine, SavedState
 from tests.fakes.checkpoints import state_of, weights_of
@@ -35,7 +36,7 @@ def results(tmp_path_factory):
 def read(results, name, which):
     checkpoint = open_checkpoint(results / name / which)
     tensors = dict(checkpoint.weights)
-    for key, part in checkpoint.moments.items():
+    for key, part in {**checkpoint.moments, AVERAGE: checkpoint.average}.items():
         tensors |= {f"{key}/{parameter}": tensor for parameter, tensor in part.items()}
     return tensors, checkpoint.state
 
@@ -70,17 +71,24 @@ def test_two_ranks_train_as_one_does(results, tmp_path, device, name):
 def test_one_rank_takes_over_every_bit_from_two(results, tmp_path, device, name, stage):
     saved, state = read(results, name, "saved")
     checkpoint = open_checkpoint(results / name / "saved")
-    config = tiny_config(tmp_path, engine__zero_stage=stage, engine__precision=name.split("-")[1])
+    config = tiny_config(
+        tmp_path,
+        engine__zero_stage=stage,
+        engine__precision=name.split("-")[1],
+        optimizer__ema_decay=0.5,
+    )
     engine = Engine(
         config,
         model=TinyMae(seed=2),
         ranks=Ranks(),
         device=device,
-        saved=SavedState(checkpoint.weights, checkpoint.moments, state["num_updates"]),
+        saved=SavedState(
+            checkpoint.weights, checkpoint.moments, state["num_updates"], checkpoint.average
+        ),
     )
     whole = state_of(engine)
     taken = dict(whole.weights)
-    for key, part in whole.moments.items():
+    for key, part in {**whole.moments, AVERAGE: whole.average}.items():
         taken |= {f"{key}/{parameter}": tensor for parameter, tensor in part.items()}
     assert bits_of(taken) == bits_of(saved)
     assert engine.num_updates() == 3

@@ -3,7 +3,8 @@
     checkpoints/step_XXXXXXXX/
         rank_NNNN.safetensors  what rank N of the writing job held: KIND/NAME@START -> fp32 [n],
                                n elements of the flattened tensor NAME from START on, for the kinds
-                               weights (fp32 master weights, frozen tables), exp_avg, exp_avg_sq
+                               weights (fp32 master weights, frozen tables), exp_avg, exp_avg_sq,
+                               average (of the weights, where the run keeps one)
         state.json             step, images_seen, num_updates, data path, experiment, versions,
                                world size, and the shape of every tensor
         manifest.json          bytes and sha256 of the others; written last, the commit marker

@@ -57,18 +57,31 @@ def find_checkpoint(run_dir: Path) -> Path:
     raise CheckpointError("no checkpoint", where=run_dir, expected="checkpoints/step_XXXXXXXX")
 
 
-def read_weights(checkpoint_dir: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_weights(
+    checkpoint_dir: Path, *, average: bool = False
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Read the weights of a checkpoint and what is known about them, after verifying all of it.
+
+    Args:
+        checkpoint_dir: The checkpoint.
+        average: Whether their running mean is wanted in their place.
 
     Returns:
         Name -> float32 CPU tensor, frozen tables included; and the content of state.json.
 
     Raises:
-        CheckpointError: The checkpoint is incomplete or damaged.
+        CheckpointError: The checkpoint is incomplete or damaged, or has no running mean.
     """
     verify_checkpoint(checkpoint_dir)
     checkpoint = open_checkpoint(checkpoint_dir)
-    return dict(checkpoint.weights), checkpoint.state
+    if average and not checkpoint.average:
+        raise CheckpointError(
+            "no running mean of the weights",
+            where=checkpoint_dir,
+            hint="a run keeps one with optimizer.ema_decay",
+        )
+    means = checkpoint.average if average else {}
+    return {**checkpoint.weights, **means}, checkpoint.state
 
 
 @dataclass(frozen=True)

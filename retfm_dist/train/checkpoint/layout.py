@@ -7,6 +7,8 @@ STATE = "state.json"
 MANIFEST = "manifest.json"
 KINDS = ("weights", "exp_avg", "exp_avg_sq")
 """Of tensors: fp32 master weights with the frozen tables, and Adam's two moments."""
+AVERAGE = "average"
+"""A running mean of the weights, where the run keeps one."""
 
 
 def part_name(rank: int) -> str:
@@ -19,7 +21,7 @@ class Stretch:
     """Consecutive elements of a flattened tensor.
 
     Attributes:
-        kind: One of `KINDS`.
+        kind: One of `KINDS`, or `AVERAGE`.
         name: Name of the parameter.
         start: First element.
     """
@@ -42,6 +44,6 @@ def parse_key(key: str) -> Stretch:
     """
     kind, slash, rest = key.partition("/")
     name, at, start = rest.rpartition("@")
-    if not (slash and at and kind in KINDS):
+    if not (slash and at and kind in (*KINDS, AVERAGE)):
         raise ValueError(f"no name of a stretch: {key}")
     return Stretch(kind, name, int(start))

@@ -11,7 +11,14 @@ import torch
 from safetensors import safe_open
 
 from retfm_dist.errors import DamagedCheckpointError
-from retfm_dist.train.checkpoint.layout import KINDS, STATE, Stretch, parse_key, part_name
+from retfm_dist.train.checkpoint.layout import (
+    AVERAGE,
+    KINDS,
+    STATE,
+    Stretch,
+    parse_key,
+    part_name,
+)
 
 
 class AssembledTensors(Mapping[str, torch.Tensor]):
@@ -77,27 +84,29 @@ class Checkpoint:
     Attributes:
         weights: Name -> fp32 tensor, frozen tables included.
         moments: "exp_avg" and "exp_avg_sq", each name -> fp32 tensor.
+        average: Running mean of the trained weights, name -> fp32 tensor; empty where none is kept.
         state: The content of state.json.
     """
 
     weights: Mapping[str, torch.Tensor]
     moments: Mapping[str, Mapping[str, torch.Tensor]]
+    average: Mapping[str, torch.Tensor]
     state: dict[str, Any]
 
 
 def open_checkpoint(directory: Path) -> Checkpoint:
     """Open a checkpoint that has been verified."""
     state = read_state(directory)
-    parts: dict[str, list[tuple[Any, Stretch]]] = {kind: [] for kind in KINDS}
+    parts: dict[str, list[tuple[Any, Stretch]]] = {kind: [] for kind in (*KINDS, AVERAGE)}
     for rank in range(state["world_size"]):
         file = safe_open(directory / part_name(rank), framework="pt")
         for key in file.keys():  # noqa: SIM118 - the library's object is no mapping
             stretch = parse_key(key)
             parts[stretch.kind].append((file, stretch))
-    weights, *moments = (
-        AssembledTensors(parts[kind], state["shapes"], where=directory) for kind in KINDS
+    weights, *moments, average = (
+        AssembledTensors(pieces, state["shapes"], where=directory) for pieces in parts.values()
     )
-    return Checkpoint(weights, dict(zip(KINDS[1:], moments, strict=True)), state)
+    return Checkpoint(weights, dict(zip(KINDS[1:], moments, strict=True)), average, state)
 
 
 def read_state(directory: Path) -> dict[str, Any]:

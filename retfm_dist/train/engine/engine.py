@@ -7,7 +7,7 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -42,11 +42,13 @@ class SavedState:
         weights: Name -> full fp32 tensor, frozen tables included.
         moments: "exp_avg" and "exp_avg_sq", each name -> full fp32 tensor.
         num_updates: Adam's own count of updates.
+        average: Running mean of the trained weights; empty where none is kept.
     """
 
     weights: Mapping[str, torch.Tensor]
     moments: Mapping[str, Mapping[str, torch.Tensor]]
     num_updates: int
+    average: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
 class Engine:
@@ -110,6 +112,7 @@ class Engine:
             optimizer=optimizer,
             zero_optimizer=self._engine.optimizer,
             ranks=ranks,
+            ema_decay=config.optimizer.ema_decay,
         )
         self._partitions.set_weights(exact)
         # Frozen parameters (the sine tables) are rounded with everything else in bf16, as the
@@ -123,6 +126,7 @@ class Engine:
             self._partitions.set_moments(
                 {key: dict(saved.moments[key]) for key in MOMENTS}, num_updates=saved.num_updates
             )
+            self._partitions.set_average(saved.average)
         self._own_gradients = OwnGradients(model, device=device)
         self._engine.train()
 
@@ -189,7 +193,9 @@ class Engine:
             optimizer.grad_scale = ((norm + 1e-6) / self._max_norm).clamp(min=1.0)
         self._engine.step()
         # Stage 3, and stage 1 in bf16 with accumulation, look for themselves too.
-        return is_sound & self._engine.was_step_applied()
+        is_updated = is_sound & self._engine.was_step_applied()
+        self._partitions.track_average(is_updated)
+        return is_updated
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ rank counts as the owner of its share. This module reads attributes that DeepSpe
 parameters and optimizers, but does not import it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from retfm_dist.ranks.world import Ranks
-from retfm_dist.train.checkpoint.layout import KINDS, Stretch
+from retfm_dist.train.checkpoint.layout import AVERAGE, KINDS, Stretch
 
 WEIGHTS, *MOMENTS = KINDS
 
@@ -52,15 +52,22 @@ class Partitions:
         shapes: Full shape of each trainable parameter, in the model's order.
         pieces: This rank's piece; absent where the rank holds nothing of a parameter.
         is_replicated: Whether every rank holds every parameter whole (stage 0).
+        ema_decay: Decay of the running mean of the weights; None keeps none.
     """
 
     optimizer: torch.optim.Optimizer
     shapes: dict[str, torch.Size]
     pieces: dict[str, Piece]
     is_replicated: bool
+    ema_decay: float | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of tensors that there are."""
+        return KINDS if self.ema_decay is None else (*KINDS, AVERAGE)
 
     def owned(self, ranks: Ranks) -> Iterator[tuple[Stretch, torch.Tensor]]:
-        """Yield what this rank owns of weights and moments: where it lies, and its values.
+        """Yield what this rank owns of every kind: where it lies, and its values.
 
         Args:
             ranks: Which rank this is.
@@ -68,7 +75,7 @@ class Partitions:
         Yields:
             A stretch and its values, a view on the device, [n] fp32, n > 0; always in one order.
         """
-        for kind in KINDS:
+        for kind in self.kinds:
             for name, piece in self.pieces.items():
                 begin, end = 0, piece.num_elements
                 if self.is_replicated:
@@ -84,7 +91,10 @@ class Partitions:
             self._copy_in(weights[name], piece, WEIGHTS)
 
     def clear_moments(self, *, num_updates: int = 0) -> None:
-        """Give the optimizer the moments that it begins with, which it would make itself later."""
+        """Give the optimizer the moments that it begins with, which it would make itself later.
+
+        A running mean begins at the weights.
+        """
         for owner in self._owners():
             self.optimizer.state[owner] = self._empty_state(owner, num_updates)
 
@@ -99,6 +109,31 @@ class Partitions:
         for name, piece in self.pieces.items():
             for key in MOMENTS:
                 self._copy_in(moments[key][name], piece, key)
+
+    def set_average(self, average: Mapping[str, torch.Tensor]) -> None:
+        """Go on with a running mean, name -> full fp32 tensor, where one is kept."""
+        if self.ema_decay is not None and average:
+            for name, piece in self.pieces.items():
+                self._copy_in(average[name], piece, AVERAGE)
+
+    @torch.no_grad()
+    def track_average(self, is_updated: torch.Tensor) -> None:
+        """Move the running mean towards the weights, without a wait, unless they stayed.
+
+        Its decay begins small, min(decay, (1 + n) / (10 + n)) after n updates, so that the
+        random weights of the start are soon forgotten.
+
+        Args:
+            is_updated: [] bool on the device.
+
+        Source: tf.train.ExponentialMovingAverage, num_updates.
+        """
+        if self.ema_decay is None:
+            return
+        for owner in self._owners():
+            count = self.optimizer.state[owner]["step"]
+            decay = ((1 + count) / (10 + count)).clamp(max=self.ema_decay)
+            self.optimizer.state[owner][AVERAGE].lerp_(owner, (1 - decay) * is_updated)
 
     def num_updates(self) -> int:
         """Return Adam's own count of the updates it has made."""
@@ -123,6 +158,8 @@ class Partitions:
         # The fused kernel reads the count where the weights are.
         count = torch.tensor(float(num_updates), dtype=torch.float32, device=owner.device)
         state = {"step": count}
+        if self.ema_decay is not None:
+            state[AVERAGE] = owner.detach().clone()
         return state | {key: torch.zeros_like(owner, requires_grad=False) for key in MOMENTS}
 
 
@@ -132,6 +169,7 @@ def find_partitions(
     optimizer: torch.optim.Optimizer,
     zero_optimizer: Any,
     ranks: Ranks,
+    ema_decay: float | None = None,
 ) -> Partitions:
     """Find this rank's pieces after `deepspeed.initialize`.
 
@@ -140,6 +178,7 @@ def find_partitions(
         optimizer: The PyTorch optimizer that was handed in.
         zero_optimizer: DeepSpeed's optimizer; the same object as `optimizer` at stage 0.
         ranks: Which rank this is.
+        ema_decay: Decay of the running mean of the weights; None keeps none.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     return Partitions(
@@ -147,6 +186,7 @@ def find_partitions(
         shapes={name: getattr(p, "ds_shape", p.shape) for name, p in trainable.items()},
         pieces=dict(_find_pieces(trainable, optimizer, zero_optimizer, ranks)),
         is_replicated=zero_optimizer is optimizer,
+        ema_decay=ema_decay,
     )
 
 

@@ -95,6 +95,59 @@ def test_restored_state_goes_on_bit_for_bit(tmp_path, device, stage, precision, 
     other.close()
 
 
+@pytest.mark.parametrize(("stage", "precision", "micro"), CASES)
+def test_the_running_mean_follows_the_weights_and_goes_on_bit_for_bit(
+    tmp_path, device, stage, precision, micro
+):
+    config = tiny_config(
+        tmp_path,
+        engine__zero_stage=stage,
+        engine__precision=precision,
+        schedule__micro_batch_size=micro,
+        optimizer__ema_decay=0.25,
+    )
+    engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
+    expected = {name: value.double() for name, value in weights_of(engine).items()}
+    del expected["pos_embed"]  # frozen
+    saved = None
+    for step in range(5):
+        run_steps(engine, config, RANKS, range(step, step + 1))
+        weights, count = weights_of(engine), step + 1
+        decay = min(0.25, (1 + count) / (10 + count))
+        for name in expected:
+            expected[name] = decay * expected[name] + (1 - decay) * weights[name].double()
+        saved = state_of(engine) if step == 2 else saved
+    straight = state_of(engine)
+    engine.close()
+    assert straight.average.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(straight.average[name].double(), value, rtol=1e-5, atol=1e-7)
+
+    other = Engine(config, model=TinyMae(seed=9), ranks=RANKS, device=device, saved=saved)
+    run_steps(other, config, RANKS, range(3, 5))
+    assert_same_bits(state_of(other).average, straight.average)
+    other.close()
+
+
+def test_a_running_mean_may_begin_late_and_a_bad_step_leaves_it(tmp_path, device):
+    plain = tiny_config(tmp_path)
+    engine = Engine(plain, model=TinyMae(), ranks=RANKS, device=device)
+    run_steps(engine, plain, RANKS, range(2))
+    saved = state_of(engine)
+    engine.close()
+    assert saved.average == {}
+    config = tiny_config(tmp_path, optimizer__ema_decay=0.9)
+    engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device, saved=saved)
+    trained = {name: value for name, value in saved.weights.items() if name != "pos_embed"}
+    assert_same_bits(state_of(engine).average, trained)
+    (images, noise), *_ = batches_of(config, RANKS, 2)
+    engine.forward_backward(images, noise, is_last=True)
+    norm = engine.squared_gradient_norm().sqrt()
+    assert not engine.update(0.1, norm=norm, is_sound=torch.tensor(False))
+    assert_same_bits(state_of(engine).average, trained)
+    engine.close()
+
+
 @pytest.mark.parametrize(("stage", "precision"), [(1, "fp32"), (1, "bf16"), (3, "bf16")])
 def test_first_weights_and_frozen_tables_are_not_rounded(tmp_path, device, stage, precision):
     config = tiny_config(tmp_path, engine__zero_stage=stage, engine__precision=precision)
