@@ -13,7 +13,7 @@ from benchmarks.simulations.coverage import Covered
 from retfm_dist.statistics.estimate import FIXED, Design, estimate
 from retfm_dist.statistics.suite import Measurement, measure_classes, measure_numbers, scale_of
 
-_TRUTH_PATIENTS, _TRUTH_DRAWS, _TRUTH_SEEDS = 2_000, 40, 20
+_TRUTH_PATIENTS, _TRUTH_DRAWS, _TRUTH_SEEDS = 2_000, 40, 8
 """Cohorts, and seeds in each, of whom the true value of a metric is the mean."""
 _PREVALENCE = 0.35
 _THRESHOLDS = {"spec": 0.6}

@@ -42,8 +42,8 @@ from retfm_dist.statistics.student import Student
 
 MIN_REPEATS = 5
 """Repeats of a cross-validation below which the variance over them says too little."""
-MIN_PATIENTS_OF_TWO_SEEDS = 30
-"""Patients of the rarest class below which intervals over two seeds were found to be too wide."""
+MIN_PATIENTS_OF_TWO_SEEDS = 100
+"""Patients below which intervals over two seeds were measured to be too wide."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,17 @@ class Estimate:
             return Student(degrees)
         return Student(degrees, of_seeds / self.variance, self.num_seeds - 1)
 
-    def has_too_few_seeds(self, num_patients: int) -> bool:
-        """Whether two seeds and so few patients of the rarest class allow no statement."""
-        return self.num_seeds == 2 and num_patients < MIN_PATIENTS_OF_TWO_SEEDS
+    @property
+    def has_too_few_seeds(self) -> bool:
+        """Whether two seeds and so few patients allow no statement."""
+        return self.num_seeds == 2 and len(self.influence) < MIN_PATIENTS_OF_TWO_SEEDS
 
     def interval(self, *, scale: Scale, num_patients: int, alpha: float) -> Interval:
         """Return its interval, or why there is none; see `intervals.make_interval`."""
-        if self.has_too_few_seeds(num_patients):
+        if self.has_too_few_seeds:
             return no_interval(
-                f"insufficient: two training seeds and {num_patients} patients of the rarest "
-                f"class, an interval needs three seeds or {MIN_PATIENTS_OF_TWO_SEEDS} patients"
+                f"insufficient: two training seeds and {len(self.influence)} patients, an interval "
+                f"needs three seeds or {MIN_PATIENTS_OF_TWO_SEEDS} patients"
             )
         return make_interval(
             self.value,

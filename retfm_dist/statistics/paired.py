@@ -55,7 +55,7 @@ def judge_difference(
     """
     value, variance = difference.value, difference.variance
     is_undefined = math.isnan(value) or math.isnan(variance)
-    is_small = num_patients < MIN_PATIENTS_PER_CLASS or difference.has_too_few_seeds(num_patients)
+    is_small = num_patients < MIN_PATIENTS_PER_CLASS or difference.has_too_few_seeds
     if is_undefined or is_small:
         interval = difference.interval(scale="plain", num_patients=num_patients, alpha=alpha)
         return PairedTest(value, interval, None, None, "insufficient")

@@ -68,8 +68,8 @@ def test_what_a_seed_does_to_each_patient_is_counted_once():
     assert np.mean(variances) < 0.8 * twice
 
 
-def seeds(values):
-    influences = np.tile([0.003, -0.004] * 20, (len(values), 1))
+def seeds(values, *, num_patients=40):
+    influences = np.tile([0.003, -0.004] * (num_patients // 2), (len(values), 1))
     return estimate(np.array(values), influences, Design("seeds"))
 
 
@@ -83,19 +83,15 @@ def test_few_seeds_widen_the_interval():
 
 
 def test_two_seeds_and_few_patients_allow_no_statement():
-    found = seeds([0.70, 0.80])
-    interval = found.interval(scale="unit", num_patients=29, alpha=0.05)
+    few = seeds([0.70, 0.80])
+    interval = few.interval(scale="unit", num_patients=20, alpha=0.05)
     assert interval.low is None
-    assert "two training seeds and 29 patients of the rarest class" in interval.note
-    assert found.interval(scale="unit", num_patients=30, alpha=0.05).low is not None
-    verdict = judge_difference(found, margin=0.02, num_patients=29, alpha=0.05)
-    assert (verdict.verdict, verdict.p, verdict.interval.note) == (
-        "insufficient",
-        None,
-        interval.note,
-    )
-    three = seeds([0.70, 0.80, 0.75])
-    assert three.interval(scale="unit", num_patients=10, alpha=0.05).low is not None
+    assert "two training seeds and 40 patients, an interval needs three seeds" in interval.note
+    verdict = judge_difference(few, margin=0.02, num_patients=20, alpha=0.05)
+    assert (verdict.verdict, verdict.p) == ("insufficient", None)
+    assert verdict.interval == interval
+    for enough in (seeds([0.70, 0.80, 0.75]), seeds([0.70, 0.80], num_patients=100)):
+        assert enough.interval(scale="unit", num_patients=20, alpha=0.05).low is not None
 
 
 def test_seeds_that_agree_or_a_single_one_leave_the_patients():
