@@ -57,7 +57,7 @@ class DataConfig(Section):
     """Where JPEGs are decoded; "auto" is "gpu" where the rank trains on one."""
     jpeg_engines: bool = True
     """Whether the JPEG engines of a GPU decode, where it has some (A100 and later), and not CUDA;
-    CUDA may be faster for images of 1,000 px and more (`python -m benchmarks.decode`)."""
+    `python -m benchmarks.decode` says which is faster."""
     decode_threads: Positive = 2
     """DALI threads per rank."""
     prefetch_batches: Annotated[int, Field(ge=1, le=16)] = 3

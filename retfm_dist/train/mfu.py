@@ -29,7 +29,7 @@ def bf16_peak(device_name: str) -> float | None:
 def measured_peak(device: torch.device, dtype: torch.dtype) -> float:
     """Return what a large matrix product reaches on a device, FLOP/s: a limit that can be met.
 
-    The datasheet's figure cannot: clocks fall under full load. It takes 0.03 s on an H100 in bf16.
+    The datasheet's figure is one that no program reaches.
 
     Args:
         device: Where to multiply.

@@ -20,6 +20,16 @@ CASES = [
 ]  # fmt: skip
 
 
+def config_of(tmp_path, stage, precision, micro, **changes):
+    return tiny_config(
+        tmp_path,
+        engine__zero_stage=stage,
+        engine__precision=precision,
+        schedule__micro_batch_size=micro,
+        **changes,
+    )
+
+
 def run_plain(config, steps):
     """Train the same with PyTorch alone, the whole batch at once."""
     model = TinyMae()
@@ -71,12 +81,7 @@ def test_bf16_stays_near_fp32(tmp_path, device):
 
 @pytest.mark.parametrize(("stage", "precision", "micro"), CASES)
 def test_restored_state_goes_on_bit_for_bit(tmp_path, device, stage, precision, micro):
-    config = tiny_config(
-        tmp_path,
-        engine__zero_stage=stage,
-        engine__precision=precision,
-        schedule__micro_batch_size=micro,
-    )
+    config = config_of(tmp_path, stage, precision, micro)
     engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
     run_steps(engine, config, RANKS, range(3))
     saved = state_of(engine)
@@ -99,13 +104,7 @@ def test_restored_state_goes_on_bit_for_bit(tmp_path, device, stage, precision, 
 def test_the_running_mean_follows_the_weights_and_goes_on_bit_for_bit(
     tmp_path, device, stage, precision, micro
 ):
-    config = tiny_config(
-        tmp_path,
-        engine__zero_stage=stage,
-        engine__precision=precision,
-        schedule__micro_batch_size=micro,
-        optimizer__ema_decay=0.25,
-    )
+    config = config_of(tmp_path, stage, precision, micro, optimizer__ema_decay=0.25)
     engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
     expected = {name: value.double() for name, value in weights_of(engine).items()}
     del expected["pos_embed"]  # frozen
@@ -199,12 +198,7 @@ STAGES = [(0, "fp32"), (1, "fp32"), (2, "fp32"), (3, "fp32"), (1, "bf16"), (2, "
 def test_a_step_that_is_not_sound_changes_neither_weights_nor_moments(
     tmp_path, device, stage, precision, micro
 ):
-    config = tiny_config(
-        tmp_path,
-        engine__zero_stage=stage,
-        engine__precision=precision,
-        schedule__micro_batch_size=micro,
-    )
+    config = config_of(tmp_path, stage, precision, micro)
     engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
     run_steps(engine, config, RANKS, range(2))
     before = state_of(engine)
