@@ -263,6 +263,10 @@ class CheckpointConfig(Section):
     """Interval between checkpoints: a length of training, a time ("30 minutes"), "auto" (what
     loses the least, from the measured cost and hours_between_failures) or "continuous" (again as
     soon as the one before is written). The last step is always saved."""
+    max_lost: Duration | None = None
+    """Most work that a failure may cost, at least `every`, which must be a length of training then:
+    training waits for the checkpoint that is being written rather than go further from the newest
+    complete one. null never waits: what is trained during a write comes on top of `every`."""
     hours_between_failures: Annotated[float, Field(gt=0)] = 24.0
     """Mean time between failures of the whole job, for "auto"."""
     keep_last: Positive = 2

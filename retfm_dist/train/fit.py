@@ -134,7 +134,7 @@ def _train_from(
         )
         # In this order the tracker is closed before a signal may end the process at once.
         noting = job.notes.noting(job.heartbeat)
-        with stop.saving(), displays, Saving(run) as saving, noting:
+        with stop.saving(), displays, Saving(run, start_step=step) as saving, noting:
             outcome = train(run, displays, saving, judge, bad, start_step=step, stop=stop)
             displays.is_finished = outcome.step == job.plan.total_steps and outcome.bad is None
     return outcome

@@ -72,6 +72,7 @@ def train(
     outcomes = Outcomes()
     with contextlib.closing(_inputs(run, start_step)) as inputs:
         for step in range(start_step, total):
+            saving.hold(step)
             displays.begin_step(step)
             asked = highest_later(lambda: _asked(run, saving, bad_samples, stop))
             result = None

@@ -26,11 +26,13 @@ class Saving:
 
     Args:
         run: The run.
+        start_step: Completed steps; a restart from now on begins there too.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, start_step: int) -> None:
         """Take the memory that a copy of the state needs."""
         self._run = run
+        self._start_step = start_step
         checkpoint = run.config.checkpoint
         self._saver = Saver(
             run.run_dir,
@@ -75,6 +77,21 @@ class Saving:
     def is_time(self) -> bool:
         """Whether it is time to save, as the main rank sees it; False on the others."""
         return self._run.ranks.is_main and self._trigger.is_time(is_saving=self._saver.is_saving)
+
+    def hold(self, step: int) -> None:
+        """Wait for the save under way where the next step could be lost beyond what is allowed.
+
+        All ranks call this.
+
+        Args:
+            step: Completed steps.
+
+        Raises:
+            CheckpointError: A rank could not write its part, or the main one not commit them.
+        """
+        newest = max(self._start_step, self._saver.committed)
+        if self._run.plan.max_lost and step + 1 - newest > self._run.plan.max_lost:
+            self.finish(step)
 
     def advance(self, status: int) -> None:
         """Take the save under way one stage further; all ranks call this with the highest status.

@@ -20,6 +20,7 @@ class Plan:
         warmup_steps: Steps of the linear warm-up.
         checkpoint_every: Steps between checkpoints; 0 where the clock decides. The last step is
             saved in any case.
+        max_lost: Most steps between the newest complete checkpoint and where training is; 0 is any.
         keep_every: Checkpoints of a multiple of so many steps stay for ever; 0 is none.
         log_every: Steps between lines of metrics.
         reconstruct_every: Steps between reconstruction pictures; 0 is never.
@@ -31,6 +32,7 @@ class Plan:
     total_steps: int
     warmup_steps: int
     checkpoint_every: int
+    max_lost: int
     keep_every: int
     log_every: int
     reconstruct_every: int
@@ -60,7 +62,8 @@ def plan_run(config: PretrainConfig, *, steps_per_epoch: int) -> Plan:
         steps_per_epoch: Optimizer steps in one pass over the images.
 
     Raises:
-        TrainError: The run has no step, a warm-up longer than itself, or an interval of none.
+        TrainError: The run has no step, a warm-up longer than itself, an interval of none, or one
+            between checkpoints that loses more than it may.
     """
 
     def steps_of(duration) -> int:
@@ -77,6 +80,7 @@ def plan_run(config: PretrainConfig, *, steps_per_epoch: int) -> Plan:
         total_steps=steps_of(config.schedule.duration),
         warmup_steps=steps_of(config.schedule.warmup),
         checkpoint_every=steps_of(config.checkpoint.every.duration),
+        max_lost=steps_of(config.checkpoint.max_lost),
         keep_every=steps_of(config.checkpoint.keep_every),
         log_every=steps_of(config.log.every),
         reconstruct_every=steps_of(config.log.reconstructions_every),
@@ -96,6 +100,13 @@ def plan_run(config: PretrainConfig, *, steps_per_epoch: int) -> Plan:
             where="schedule.warmup",
             got=f"{plan.warmup_steps} steps",
             expected=f"at most schedule.duration, {plan.total_steps} steps",
+        )
+    if config.checkpoint.max_lost and not 1 <= plan.checkpoint_every <= plan.max_lost:
+        raise TrainError(
+            "is less than what the interval between checkpoints may lose",
+            where="checkpoint.max_lost",
+            got=f"{plan.max_lost} steps, where checkpoint.every is {config.checkpoint.every}",
+            expected="at least checkpoint.every, which must be a length of training",
         )
     return plan
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests.fakes.jobs import pack_discs
-from tests.faults.drive import EVERY, run_straight, run_with_faults
+from tests.faults.drive import MOST_LOST, run_straight, run_with_faults
 from tests.faults.effective import effective_time
 from tests.faults.verdicts import CHANGES, STEPS, run_jobs
 
@@ -59,8 +59,8 @@ def run_kills(arguments: argparse.Namespace, shards: Path, folder: Path) -> None
     undamaged = [found.lost for found in hits if not found.was_damaged]
     print(
         f"{len(hits)} faults in {(time.monotonic() - begun_at) / 60:.0f} min, no manual step, every "
-        f"run ended with the same bits; steps lost at most {max(undamaged, default=0)} (interval "
-        f"{EVERY}), {max((found.lost for found in hits), default=0)} where the newest checkpoint "
+        f"run ended with the same bits; steps lost at most {max(undamaged, default=0)} (allowed "
+        f"{MOST_LOST}), {max((found.lost for found in hits), default=0)} where the newest checkpoint "
         "was damaged"
     )
 

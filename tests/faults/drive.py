@@ -17,10 +17,13 @@ from tests.fakes.jobs import arguments, deepspeed_command, metrics_of
 from tests.fakes.processes import LIMIT_S, environment, free_port
 from tests.faults.inject import Fault, damage_newest, draw_fault, hit
 
-EVERY = 20
+EVERY = 18
 """Steps between checkpoints."""
+MOST_LOST = 20
+"""Steps that a fault may cost where no checkpoint is damaged."""
 CHANGES = (
-    f"checkpoint.every={EVERY} steps", "checkpoint.keep_last=3", "log.every=1 steps",
+    f"checkpoint.every={EVERY} steps", f"checkpoint.max_lost={MOST_LOST} steps",
+    "checkpoint.keep_last=3", "log.every=1 steps",
     "log.reconstructions_every=0 steps", "tracking.mlflow=false",
 )  # fmt: skip
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.fakes.jobs import pack_discs
-from tests.faults.drive import EVERY, run_straight, run_with_faults
+from tests.faults.drive import MOST_LOST, run_straight, run_with_faults
 
 pytestmark = pytest.mark.slow
 
@@ -17,10 +17,9 @@ def folder(tmp_path_factory):
     return found
 
 
-def test_ten_faults_cost_no_more_than_their_interval(folder):
+def test_ten_faults_cost_no_more_than_they_may(folder):
     hits = list(run_with_faults(folder / "set", folder, seed=1, num_faults=10, num_steps=STEPS))
     assert len(hits) == 10
     for found in hits:
         if not found.was_damaged:
-            # One interval, and what is trained while the checkpoint is written.
-            assert found.lost <= 2 * EVERY, found
+            assert found.lost <= MOST_LOST, found

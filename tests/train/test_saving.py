@@ -1,12 +1,15 @@
 """What is saved when, seen through whole runs of the tiny model on one rank."""
 
 import json
+import time
 
 import pytest
 
 from retfm_dist.ranks.world import Ranks
+from retfm_dist.train.checkpoint import saver as saver_module
 from retfm_dist.train.checkpoint.folder import find_checkpoint, list_checkpoints, step_of
 from retfm_dist.train.checkpoint.read import read_state
+from retfm_dist.train.run_dir import RunDir
 from tests.fakes.checkpoints import bits_of
 from tests.fakes.training import FakeLoader, run_fit, tiny_config
 
@@ -63,6 +66,37 @@ def test_nothing_but_checkpoints_is_left(tmp_path, device):
     run_fit(tiny_config(tmp_path, checkpoint__every="continuous"))
     names = [path.name for path in (tmp_path / "checkpoints").iterdir()]
     assert all(name.startswith("step_") for name in names)
+
+
+def most_lost(config, monkeypatch):
+    """Return the most steps between a complete checkpoint and the last logged step, slow disk."""
+    logged = RunDir(config.run.dir).metrics_path
+    saved, lost = [0], []
+    commit = saver_module.commit_checkpoint
+
+    def commit_late(directory, **facts):
+        time.sleep(0.3)
+        lost.append(len(logged.read_text().splitlines()) - saved[-1])
+        commit(directory, **facts)
+        saved.append(step_of(directory))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(saver_module, "commit_checkpoint", commit_late)
+        run_fit(config, loader=FakeLoader(config, Ranks(), step_s=0.02))
+    assert saved == [0, 4, 8, 12]
+    return max(lost)
+
+
+def test_training_waits_for_a_write_rather_than_lose_more_than_it_may(
+    tmp_path, device, monkeypatch
+):
+    changes = {"checkpoint__every": "4 steps", "schedule__duration": "12 steps"}
+    assert most_lost(tiny_config(tmp_path / "beside", **changes), monkeypatch) > 5
+    held = tiny_config(tmp_path / "held", checkpoint__max_lost="5 steps", **changes)
+    assert most_lost(held, monkeypatch) == 5
+    assert bits_of(find_checkpoint(tmp_path / "held")) == bits_of(
+        find_checkpoint(tmp_path / "beside")
+    )
 
 
 @pytest.mark.parametrize("every", ["0 hours", "soon", "3 miles"])

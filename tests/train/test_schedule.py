@@ -86,6 +86,15 @@ def test_intervals_shorter_than_a_step_are_refused(tmp_path, field):
         plan_run(config, steps_per_epoch=4)
 
 
+@pytest.mark.parametrize(
+    ("every", "most"), [("4 steps", "3 steps"), ("4 steps", "0 steps"), ("1 hours", "9 steps")]
+)
+def test_less_may_be_lost_than_the_interval_is_refused(tmp_path, every, most):
+    config = tiny_config(tmp_path, checkpoint__every=every, checkpoint__max_lost=most)
+    with pytest.raises(TrainError, match=f"max_lost: .*{most}, where checkpoint.every is {every}"):
+        plan_run(config, steps_per_epoch=4)
+
+
 def test_a_warmup_beyond_the_end_is_refused(tmp_path):
     config = tiny_config(tmp_path, schedule__warmup="7 steps")
     with pytest.raises(TrainError, match=r"schedule.warmup: .*got 7 steps, expected at most .* 6"):

@@ -104,11 +104,20 @@ class Saver:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._snapshot = Snapshot(num_values, device=device)
         self._save: _Save | None = None
+        self._committed = 0
 
     @property
     def is_saving(self) -> bool:
         """Whether a save is under way, the same on all ranks."""
         return self._save is not None
+
+    @property
+    def committed(self) -> int:
+        """Step of the newest checkpoint that is known to be complete, the same on all ranks.
+
+        0 before the first.
+        """
+        return self._committed
 
     @property
     def status(self) -> Status:
@@ -169,6 +178,7 @@ class Saver:
         else:
             if self._ranks.is_main:
                 logger.info("%s", _describe(save))
+            self._committed = save.state["step"]
             self._save = None
 
     def finish(self) -> None:
