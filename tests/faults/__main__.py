@@ -7,6 +7,7 @@ python -m tests.faults time     [--faults 4] [--seed 0]     effective time with 
 
 import argparse
 import collections
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -37,9 +38,9 @@ def main() -> None:
     for command in (kills, verdicts, effective):
         command.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        arguments.run(arguments, pack_discs(folder), folder)
+    folder = Path(tempfile.mkdtemp(prefix="faults_"))  # stays where a run fails, to be looked at
+    arguments.run(arguments, pack_discs(folder), folder)
+    shutil.rmtree(folder)
 
 
 def run_kills(arguments: argparse.Namespace, shards: Path, folder: Path) -> None:

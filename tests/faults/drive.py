@@ -103,14 +103,12 @@ def _one_run(
             process = subprocess.Popen(
                 train_command(shards, run_dir, num_steps), env=environment(), stdout=log, stderr=log
             )
-        family = [psutil.Process(process.pid)]
         fault, was_hit = None, False
         if attempt < num_faults:
             fault = draw_fault(draw)
             was_hit = hit(fault, process, run_dir)
-        family += _children(process)
         process.wait(timeout=LIMIT_S)
-        left = _wait_for_all(family)  # orphans may yet come to the end of the run
+        left = _wait_for_all(run_dir)  # orphans may yet come to the end of the run
         text = log_path.read_text()
         assert not left, f"left behind by {fault}: {left}\n{text[-3000:]}"
         resumed = re.search(r"starting from (?:step (0)$|.*step_(\d+))", text, re.MULTILINE)
@@ -120,6 +118,8 @@ def _one_run(
             yield from (Hit(*item, resumed=step, was_damaged=damaged) for item in pending)
             pending.clear()
         if (run_dir / "DONE").exists():
+            # Orphans of a start that was hit before it spoke came to the end.
+            yield from (Hit(*item, resumed=None, was_damaged=False) for item in pending)
             if fault is not None:
                 yield Hit(fault, num_steps, None, was_damaged=False)
             return
@@ -147,22 +147,22 @@ def wait_for_checkpoint(process: subprocess.Popen, run_dir: Path) -> None:
         time.sleep(0.05)
 
 
-def _children(process: subprocess.Popen) -> list[psutil.Process]:
-    try:
-        return psutil.Process(process.pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
+def _processes_of(run_dir: Path) -> list[psutil.Process]:
+    """Return whoever names the run on its command line: those of a dead parent are no children."""
+    word = f"run.dir={run_dir}"
+    # Of a zombie there is no command line any more.
+    return [p for p in psutil.process_iter(["cmdline"]) if word in (p.info["cmdline"] or ())]
 
 
-def _wait_for_all(family: list[psutil.Process]) -> list[str]:
+def _wait_for_all(run_dir: Path) -> list[str]:
     """Wait until nobody of the job is left; return who does not end by itself.
 
     Ranks whose runner died before they looked train to the end.
     """
     end = time.monotonic() + LIMIT_S
-    while alive := [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]:
+    while alive := _processes_of(run_dir):
         if time.monotonic() > end:
-            return [f"{p.pid} {shlex.join(p.cmdline()[:6])}" for p in alive]
+            return [f"{p.pid} {shlex.join(p.info['cmdline'][:6])}" for p in alive]
         time.sleep(0.1)
     return []
 
