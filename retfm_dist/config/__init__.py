@@ -6,11 +6,11 @@ command line's overrides into a checked config, and `json_schema` serves editors
 """
 
 from retfm_dist.config.durations import Duration
+from retfm_dist.config.engine import EngineConfig
 from retfm_dist.config.load import find_config, load_config
 from retfm_dist.config.schema import (
     CheckpointConfig,
     DataConfig,
-    EngineConfig,
     LogConfig,
     ModelConfig,
     OptimizerConfig,

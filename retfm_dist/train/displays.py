@@ -139,6 +139,7 @@ class Displays:
     def _log(self, step: int) -> None:
         run = self._run
         wait_s, forward_s = run.loader.timings()["wait_s"], run.engine.forward_clock.take_s()
+        host_s = run.engine.host_clock.take_s()
         metrics = self._interval.close(wait_s=wait_s, forward_s=forward_s)
         if run.ranks.is_main and metrics is not None:
             images = run.config.schedule.global_batch_size
@@ -150,6 +151,8 @@ class Displays:
                     peak=peak,
                     world_size=run.ranks.world_size,
                 )
+            if host_s is not None:
+                line["perf/host_ratio"] = host_s * line["perf/images_per_s"] / images
             line["perf/effective_time_ratio"] = self._time.ratio()
             append_line(run.run_dir.metrics_path, line)
             shown = {name: value for name, value in line.items() if "/" in name}

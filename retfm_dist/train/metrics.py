@@ -3,7 +3,10 @@
 {"step": 40, "epoch": 1.25, "images_seen": 1280, "train/loss": 0.91, "train/lr": 0.0012,
  "perf/images_per_s": 31.2, "perf/data_wait_ratio": 0.04, "perf/peak_memory_gib": 1.9,
  "perf/slowest_rank": 3, "perf/slowest_rank_ratio": 1.02, "perf/mfu_measured": 0.51,
- "perf/effective_time_ratio": 0.98}
+ "perf/host_ratio": 0.21, "perf/effective_time_ratio": 0.98}
+
+`perf/host_ratio` is the time in which the main rank's host issues a step over the time of a step,
+on a GPU: near 1, the host is what limits.
 """
 
 import resource

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from retfm_dist.config.load import check_config, load_config
-from retfm_dist.config.schema import EngineConfig, ModelConfig
+from retfm_dist.config.schema import ModelConfig
 from retfm_dist.config.yaml_text import parse_yaml
 from retfm_dist.errors import ConfigError
 from tests.fakes.runs import TINY
@@ -102,14 +102,3 @@ def test_a_batch_that_does_not_divide_among_the_ranks_is_refused():
         assert config.grad_accum_steps(world_size) == grad_accum_steps
     with pytest.raises(ConfigError, match="the batch does not divide; got 32 on 3 ranks"):
         config.check_world(3)
-
-
-def test_blocks_are_compiled_on_gpus_unless_the_weights_are_sharded():
-    def engine(**values):
-        return EngineConfig(precision="bf16", **values)
-
-    assert engine().compiles_on("cuda")
-    assert not engine().compiles_on("cpu")
-    assert not engine(zero_stage=3).compiles_on("cuda")
-    assert engine(compile=True).compiles_on("cpu")
-    assert not engine(compile=False).compiles_on("cuda")

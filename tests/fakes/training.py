@@ -184,6 +184,17 @@ def tiny_config(run_dir: Path | str, **changes: Any) -> PretrainConfig:
     return check_config(values, PretrainConfig, where="test")
 
 
+OFFLOADED = "offloaded"
+"""In place of a ZeRO stage: 2, with the optimizer in host memory."""
+
+
+def sharding(stage: int | str) -> dict[str, Any]:
+    """Return the changes of `tiny_config` for a ZeRO stage, or for `OFFLOADED`."""
+    if stage == OFFLOADED:
+        return {"engine__zero_stage": 2, "engine__offload_optimizer": True}
+    return {"engine__zero_stage": stage}
+
+
 def batches_of(
     config: PretrainConfig, ranks: Ranks, step: int
 ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:

@@ -33,11 +33,13 @@ from retfm_dist.train.schedule import plan_run
 from retfm_dist.train.step import Inputs, StepResult, train_step
 from tests.fakes.checkpoints import state_of, weights_of, write_checkpoint
 from tests.fakes.training import (
+    OFFLOADED,
     FakeLoader,
     TinyMae,
     TinyOutput,
     batches_of,
     run_steps,
+    sharding,
     tiny_config,
 )
 
@@ -45,6 +47,7 @@ from tests.fakes.training import (
 CASES = [
     (0, "fp32", 4), (1, "fp32", 4), (1, "fp32", 2), (2, "fp32", 2), (3, "fp32", 2),
     (1, "bf16", 4), (1, "bf16", 2), (2, "bf16", 2), (3, "bf16", 4),
+    (OFFLOADED, "fp32", 2), (OFFLOADED, "bf16", 4),
 ]  # fmt: skip
 
 
@@ -119,8 +122,8 @@ class Poisoned(TinyMae):
 def check_bad_steps(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[str, object]:
     """Make a step that rank 1 alone spoils, in every stage, and a sound one after it."""
     found = {}
-    for stage, kind in itertools.product((0, 1, 2, 3), ("loss", "gradient", "spike")):
-        config = tiny_config(out_dir, engine__zero_stage=stage)
+    for stage, kind in itertools.product((0, 1, 2, 3, OFFLOADED), ("loss", "gradient", "spike")):
+        config = tiny_config(out_dir, **sharding(stage))
         model = Poisoned()
         engine = Engine(config, model=model, ranks=ranks, device=device)
 
@@ -242,7 +245,7 @@ def main(out_dir: Path) -> None:
     for stage, precision, micro in CASES:
         config = tiny_config(
             out_dir,
-            engine__zero_stage=stage,
+            **sharding(stage),
             engine__precision=precision,
             schedule__micro_batch_size=micro,
             optimizer__ema_decay=0.5,

@@ -112,6 +112,18 @@ def test_utilization_is_shown_where_the_peak_is_known(run, tracker, monkeypatch)
     assert line["perf/mfu_measured"] == pytest.approx(2 * line["perf/mfu"])
 
 
+def test_the_hosts_share_of_a_step_is_shown_where_the_device_is_apart(run, tracker, monkeypatch):
+    times = iter([None, 0.002])
+    monkeypatch.setattr(run.engine.host_clock, "take_s", lambda: next(times))
+    with Displays(run, start_step=0, model=MODEL) as shown:
+        show(shown, 1, torch.tensor(0.5))
+        show(shown, 2, torch.tensor(0.5))
+    computed, apart = map(json.loads, run.run_dir.metrics_path.read_text().splitlines())
+    assert "perf/host_ratio" not in computed
+    steps_per_s = apart["perf/images_per_s"] / run.config.schedule.global_batch_size
+    assert apart["perf/host_ratio"] == pytest.approx(0.002 * steps_per_s)
+
+
 def test_an_interval_of_bad_steps_alone_has_no_line(run, tracker):
     with Displays(run, start_step=0, model=MODEL) as shown:
         show(shown, 1, torch.tensor(0.5))

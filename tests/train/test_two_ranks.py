@@ -112,7 +112,7 @@ def test_what_one_rank_spoils_no_rank_learns_from(results):
     of_each = json.loads((results / "decisions.json").read_text())["bad_steps"]
     assert len(of_each) == 2
     for found in of_each:
-        assert len(found) == 12
+        assert len(found) == 15
         for name, (
             is_updated,
             is_same,

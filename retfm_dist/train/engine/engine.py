@@ -23,6 +23,7 @@ from retfm_dist.train.engine.gradients import (
     exchange_nothing,
     squared_norm,
 )
+from retfm_dist.train.engine.host_clock import HostClock
 from retfm_dist.train.engine.library import import_deepspeed
 from retfm_dist.train.engine.optimizer import build_optimizer
 from retfm_dist.train.engine.own_gradients import OwnGradients
@@ -58,6 +59,7 @@ class Engine:
         device: Where the model computes.
         is_sharded: Whether no rank holds the model whole, so that a forward pass needs all ranks.
         forward_clock: Time of this rank's forward passes.
+        host_clock: Time in which this rank's host issues a step.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class Engine:
         optimizer = build_optimizer(model, config.optimizer)
         self.device = device
         self.forward_clock = ForwardClock(device)
+        self.host_clock = HostClock(device)
+        self._update_device = torch.device("cpu") if config.engine.offload_optimizer else device
         self._max_norm = config.optimizer.gradient_clipping
         self.is_sharded = config.engine.zero_stage == 3
         self._ranks = ranks
@@ -149,10 +153,11 @@ class Engine:
             noise: [B, L] float32 on the device, which decides the mask.
             is_last: Whether this is the step's last micro-batch, after which the ranks average.
         """
-        self._engine.set_gradient_accumulation_boundary(is_last)
-        with self.forward_clock.running():
-            loss = self._engine(images, noise).loss
-        self._engine.backward(loss)
+        with self.host_clock.running():
+            self._engine.set_gradient_accumulation_boundary(is_last)
+            with self.forward_clock.running():
+                loss = self._engine(images, noise).loss
+            self._engine.backward(loss)
         return loss.detach()
 
     def has_finite_gradients(self) -> torch.Tensor:
@@ -167,13 +172,15 @@ class Engine:
 
         The sum over ranks is the whole; it is not finite where a gradient is not.
         """
-        share = squared_norm(averaged_gradients(self._model, self._engine.optimizer))
+        gradients = averaged_gradients(self._model, self._engine.optimizer)
+        share = squared_norm(gradients).to(self.device)
         return share / self._ranks.world_size if self._partitions.is_replicated else share
 
     def update(self, lr: float, *, norm: torch.Tensor, is_sound: torch.Tensor) -> torch.Tensor:
         """Apply the averaged gradients, unless the step is not sound, and clear them.
 
-        The host waits for nothing: AdamW's kernel reads on the device whether it is to update.
+        The host waits for nothing: AdamW's kernel reads on the device whether it is to update. Only
+        an optimizer in host memory waits for the gradients.
 
         Args:
             lr: Learning rate of this update.
@@ -188,10 +195,13 @@ class Engine:
             group["lr"] = lr
         # The interface of PyTorch's GradScaler to fused optimizers: `found_inf` prevents the
         # update, the count of it included, and gradients are divided by `grad_scale`.
-        optimizer.found_inf = (~is_sound).float()
+        optimizer.found_inf = (~is_sound).float().to(self._update_device)
         if self._max_norm > 0:
-            optimizer.grad_scale = ((norm + 1e-6) / self._max_norm).clamp(min=1.0)
-        self._engine.step()
+            scale = ((norm + 1e-6) / self._max_norm).clamp(min=1.0)
+            optimizer.grad_scale = scale.to(self._update_device)
+        with self.host_clock.running():
+            self._engine.step()
+        self.host_clock.end_step()
         # Stage 3, and stage 1 in bf16 with accumulation, look for themselves too.
         is_updated = is_sound & self._engine.was_step_applied()
         self._partitions.track_average(is_updated)

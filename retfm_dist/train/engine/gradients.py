@@ -19,8 +19,11 @@ def averaged_gradients(model: nn.Module, zero_optimizer: Any) -> list[torch.Tens
 
     Returns:
         Tensors of any shape, views; over all ranks each element once, or, at stage 0, on every rank
-        all.
+        all. They are in host memory where the optimizer is.
     """
+    if getattr(zero_optimizer, "cpu_offload", False):
+        zero_optimizer._wait_for_offload_copies()  # its own step would do so later
+        return [owner.grad for owner in zero_optimizer.single_partition_of_fp32_groups]
     if (flat := getattr(zero_optimizer, "fp32_groups_gradient_flat_partition", None)) is not None:
         return list(flat)  # stage 1 in bf16 with accumulation
     if (groups := getattr(zero_optimizer, "averaged_gradients", None)) is not None:

@@ -133,7 +133,9 @@ class Partitions:
         for owner in self._owners():
             count = self.optimizer.state[owner]["step"]
             decay = ((1 + count) / (10 + count)).clamp(max=self.ema_decay)
-            self.optimizer.state[owner][AVERAGE].lerp_(owner, (1 - decay) * is_updated)
+            self.optimizer.state[owner][AVERAGE].lerp_(
+                owner, (1 - decay) * is_updated.to(owner.device)
+            )
 
     def num_updates(self) -> int:
         """Return Adam's own count of the updates it has made."""

@@ -49,6 +49,8 @@ def deepspeed_config(
             overlaps=world_size > 1 and _overlaps(config, spans_hosts=spans_hosts),
         ),
         "zero_allow_untested_optimizer": False,
+        # In host memory too, PyTorch's AdamW updates: DeepSpeed's own would be compiled at a start.
+        "zero_force_ds_cpu_optimizer": False,
         "wall_clock_breakdown": False,
         "memory_breakdown": False,
         "dump_state": False,
@@ -88,6 +90,7 @@ def _zero_config(
         # Stage 1 would take another optimizer here, which adds every gradient by itself and waits
         # for their norm. On one rank the stages differ in nothing else.
         stage = 2
+    offloads = config.engine.offload_optimizer
     bucket = config.engine.reduce_bucket_size
     values: dict[str, Any] = {
         "stage": stage,
@@ -101,10 +104,12 @@ def _zero_config(
         "allgather_bucket_size": bucket + bucket % 2,
         "overlap_comm": overlaps,
         # DeepSpeed refuses to do without elsewhere.
-        "compute_grad_norm": not (stage == 2 or (stage == 1 and not sums_apart)),
+        "compute_grad_norm": offloads or not (stage == 2 or (stage == 1 and not sums_apart)),
         "round_robin_gradients": False,
         "ignore_unused_parameters": True,
     }
+    if offloads:
+        values["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
     if stage == 3:
         values |= {
             "stage3_prefetch_bucket_size": bucket,

@@ -11,19 +11,28 @@ from retfm_dist.train.engine.engine import Engine, load_weights
 from retfm_dist.train.engine.optimizer import parameter_groups
 from retfm_dist.train.schedule import plan_run
 from tests.fakes.checkpoints import state_of, weights_of
-from tests.fakes.training import TinyMae, accumulate, batches_of, run_steps, tiny_config
+from tests.fakes.training import (
+    OFFLOADED,
+    TinyMae,
+    accumulate,
+    batches_of,
+    run_steps,
+    sharding,
+    tiny_config,
+)
 
 RANKS = Ranks()
 CASES = [
     (0, "fp32", 4), (1, "fp32", 4), (2, "fp32", 4), (3, "fp32", 4),
     (1, "bf16", 4), (2, "bf16", 4), (3, "bf16", 4), (1, "bf16", 8), (3, "bf16", 8),
+    (OFFLOADED, "fp32", 4), (OFFLOADED, "fp32", 8), (OFFLOADED, "bf16", 4),
 ]  # fmt: skip
 
 
 def config_of(tmp_path, stage, precision, micro, **changes):
     return tiny_config(
         tmp_path,
-        engine__zero_stage=stage,
+        **sharding(stage),
         engine__precision=precision,
         schedule__micro_batch_size=micro,
         **changes,
@@ -58,9 +67,9 @@ def assert_same_bits(one, other):
         assert same, name
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3, OFFLOADED])
 def test_every_stage_trains_as_plain_pytorch_does(tmp_path, device, stage):
-    config = tiny_config(tmp_path, engine__zero_stage=stage, schedule__micro_batch_size=2)
+    config = tiny_config(tmp_path, **sharding(stage), schedule__micro_batch_size=2)
     engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
     losses = run_steps(engine, config, RANKS, range(4))
     plain_losses, plain = run_plain(config, range(4))
@@ -69,6 +78,14 @@ def test_every_stage_trains_as_plain_pytorch_does(tmp_path, device, stage):
     for name, parameter in plain.named_parameters():
         torch.testing.assert_close(weights[name], parameter.detach(), rtol=1e-5, atol=1e-6)
     engine.close()
+
+
+def test_the_optimizer_is_in_host_memory_where_asked_for(tmp_path, device):
+    for stage in (2, OFFLOADED):
+        config = tiny_config(tmp_path, **sharding(stage))
+        engine = Engine(config, model=TinyMae(), ranks=RANKS, device=device)
+        assert engine._engine.optimizer.cpu_offload == (stage == OFFLOADED)
+        engine.close()
 
 
 def test_bf16_stays_near_fp32(tmp_path, device):
@@ -149,7 +166,7 @@ def test_a_running_mean_may_begin_late_and_a_bad_step_leaves_it(tmp_path, device
 
 @pytest.mark.parametrize(("stage", "precision"), [(1, "fp32"), (1, "bf16"), (3, "bf16")])
 def test_first_weights_and_frozen_tables_are_not_rounded(tmp_path, device, stage, precision):
-    config = tiny_config(tmp_path, engine__zero_stage=stage, engine__precision=precision)
+    config = tiny_config(tmp_path, **sharding(stage), engine__precision=precision)
     model = TinyMae()
     exact = {name: p.detach().clone() for name, p in model.named_parameters()}
     engine = Engine(config, model=model, ranks=RANKS, device=device)
@@ -169,12 +186,13 @@ def test_the_sign_of_zero_survives(tmp_path, device):
 
 
 @pytest.mark.parametrize(
-    ("stage", "precision"), [(0, "fp32"), (1, "fp32"), (2, "bf16"), (3, "fp32")]
+    ("stage", "precision"),
+    [(0, "fp32"), (1, "fp32"), (2, "bf16"), (3, "fp32"), (OFFLOADED, "bf16")],
 )
 def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path, device, stage, precision):
     config = tiny_config(
         tmp_path,
-        engine__zero_stage=stage,
+        **sharding(stage),
         engine__precision=precision,
         schedule__micro_batch_size=8,
     )
@@ -191,6 +209,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(tmp_path, device, stage, 
 
 
 STAGES = [(0, "fp32"), (1, "fp32"), (2, "fp32"), (3, "fp32"), (1, "bf16"), (2, "bf16"), (3, "bf16")]
+STAGES += [(OFFLOADED, "fp32"), (OFFLOADED, "bf16")]
 
 
 @pytest.mark.parametrize(("stage", "precision"), STAGES)
@@ -220,7 +239,7 @@ def test_gradients_are_clipped_as_pytorch_clips_them(tmp_path, device, stage, pr
     max_norm = 0.01
     config = tiny_config(
         tmp_path,
-        engine__zero_stage=stage,
+        **sharding(stage),
         engine__precision=precision,
         optimizer__gradient_clipping=max_norm,
     )
@@ -243,7 +262,7 @@ def test_gradients_are_clipped_as_pytorch_clips_them(tmp_path, device, stage, pr
 
 @pytest.mark.parametrize("stage", [1, 3])
 def test_looking_at_the_model_does_not_change_training(tmp_path, device, stage):
-    config = tiny_config(tmp_path, engine__zero_stage=stage)
+    config = tiny_config(tmp_path, **sharding(stage))
     weights = []
     for looks in (False, True):
         engine = Engine(config, model=(model := TinyMae()), ranks=RANKS, device=device)

@@ -6,20 +6,27 @@ import torch
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.engine.gradients import averaged_gradients, squared_norm
-from tests.fakes.training import TinyMae, accumulate, batches_of, tiny_config
+from tests.fakes.training import (
+    OFFLOADED,
+    TinyMae,
+    accumulate,
+    batches_of,
+    sharding,
+    tiny_config,
+)
 
 
 @pytest.mark.parametrize(
     ("stage", "precision", "micro"),
     [
-        *((stage, "fp32", micro) for stage in range(4) for micro in (2, 8)),
-        *((stage, "bf16", micro) for stage in (1, 2, 3) for micro in (2, 8)),
+        *((stage, "fp32", micro) for stage in (0, 1, 2, 3, OFFLOADED) for micro in (2, 8)),
+        *((stage, "bf16", micro) for stage in (1, 2, 3, OFFLOADED) for micro in (2, 8)),
     ],
 )
 def test_the_norm_is_that_of_all_gradients(tmp_path, device, stage, precision, micro):
     config = tiny_config(
         tmp_path,
-        engine__zero_stage=stage,
+        **sharding(stage),
         engine__precision=precision,
         schedule__micro_batch_size=micro,
     )

@@ -29,6 +29,7 @@ CASES = [
     *((stage, micro, True, None) for stage in range(3) for micro in (2, 8)),
     *((1, 8, compiled, kernel) for compiled in (False, True) for kernel in ("math", "flash")),
 ]
+OFFLOADED = [(2, micro, compiled, None) for micro in (2, 8) for compiled in (False, True)]
 
 
 def draw(step):
@@ -68,11 +69,12 @@ def oracle():
     return losses, gradients
 
 
-def build(tmp_path, device, *, stage, micro, compiled, kernel, precision="fp32"):
+def build(tmp_path, device, *, stage, micro, compiled, kernel, precision="fp32", offload=False):
     config = tiny_config(
         tmp_path,
         engine__zero_stage=stage,
         engine__precision=precision,
+        engine__offload_optimizer=offload,
         schedule__global_batch_size=BATCH,
         schedule__micro_batch_size=micro,
     )
@@ -94,12 +96,23 @@ def train(engine, step, micro):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # PyTorch's own tracing
-@pytest.mark.parametrize(("stage", "micro", "compiled", "kernel"), CASES)
+@pytest.mark.parametrize(
+    ("stage", "micro", "compiled", "kernel", "offload"),
+    [*((*case, False) for case in CASES), *((*case, True) for case in OFFLOADED)],
+)
 def test_loss_gradients_and_curve_are_those_of_float64(
-    tmp_path, device, stage, micro, compiled, kernel
+    tmp_path, device, stage, micro, compiled, kernel, offload
 ):
     losses, gradients = oracle()
-    engine = build(tmp_path, device, stage=stage, micro=micro, compiled=compiled, kernel=kernel)
+    engine = build(
+        tmp_path,
+        device,
+        stage=stage,
+        micro=micro,
+        compiled=compiled,
+        kernel=kernel,
+        offload=offload,
+    )
     curve = [train(engine, 0, micro)]
     # The first moment after the first update is a tenth of the gradient.
     moments = state_of(engine).moments["exp_avg"]
@@ -114,12 +127,19 @@ def test_loss_gradients_and_curve_are_those_of_float64(
     assert curve == pytest.approx(losses, rel=1e-5)
 
 
-@pytest.mark.parametrize(("stage", "micro"), [(1, 8), (1, 2), (2, 8), (2, 2), (3, 8)])
-def test_bf16_stays_within_its_rounding(tmp_path, device, stage, micro):
+@pytest.mark.parametrize(
+    ("stage", "micro", "offload"),
+    [
+        *((stage, micro, False) for stage, micro in ((1, 8), (1, 2), (2, 8), (2, 2), (3, 8))),
+        *((2, micro, True) for micro in (2, 8)),
+    ],
+)
+def test_bf16_stays_within_its_rounding(tmp_path, device, stage, micro, offload):
     losses, _ = oracle()
     engine = build(
-        tmp_path, device, stage=stage, micro=micro, compiled=False, kernel=None, precision="bf16"
-    )
+        tmp_path, device, stage=stage, micro=micro, compiled=False, kernel=None, precision="bf16",
+        offload=offload,
+    )  # fmt: skip
     curve = [train(engine, step, micro) for step in range(STEPS)]
     engine.close()
     assert curve == pytest.approx(losses, rel=2**-8)

@@ -33,6 +33,15 @@ def test_one_rank_takes_the_same_optimizer_of_deepspeed_as_many(tmp_path):
     assert deepspeed_config(config, world_size=4)["zero_optimization"]["stage"] == 1
 
 
+def test_offload_keeps_the_optimizer_in_host_memory_and_pytorchs_own(tmp_path):
+    values = deepspeed_config(
+        tiny_config(tmp_path, engine__zero_stage=2, engine__offload_optimizer=True), world_size=1
+    )
+    assert values["zero_optimization"]["offload_optimizer"]["device"] == "cpu"
+    assert not values["zero_force_ds_cpu_optimizer"]
+    assert "offload_optimizer" not in deepspeed_config(tiny_config(tmp_path), world_size=1)
+
+
 @pytest.mark.parametrize(
     ("micro", "accumulates_in"), [(8, None), (4, {"grad_accum_dtype": "fp32"})]
 )
