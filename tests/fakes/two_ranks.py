@@ -32,6 +32,7 @@ from retfm_dist.train.same_start import check_same_start
 from retfm_dist.train.schedule import plan_run
 from retfm_dist.train.step import Inputs, StepResult, train_step
 from tests.fakes.checkpoints import state_of, weights_of, write_checkpoint
+from tests.fakes.float64_training import BATCH, LR, draw, first_model, oracle
 from tests.fakes.training import (
     OFFLOADED,
     FakeLoader,
@@ -86,6 +87,41 @@ def save(engine: Engine, directory: Path, losses: list[float], ranks: Ranks) -> 
         moments = {**whole.moments, AVERAGE: whole.average}
         write_checkpoint(directory, weights=whole.weights, moments=moments, state=state)
     torch.distributed.barrier()
+
+
+def check_parity(out_dir: Path, ranks: Ranks, device: torch.device) -> dict[str, object]:
+    """Train the masked autoencoder on half of each batch; return the largest distance from float64.
+
+    Of the losses, relative, and of the first step's gradients, relative to each tensor's largest.
+    """
+    found = {}
+    expected, gradients = oracle()
+    for stage, micro in itertools.product((0, 1, 2, 3, OFFLOADED), (2, 4)):
+        config = tiny_config(
+            out_dir,
+            **sharding(stage),
+            schedule__global_batch_size=BATCH,
+            schedule__micro_batch_size=micro,
+        )
+        engine = Engine(config, model=first_model(), ranks=ranks, device=device)
+        losses = []
+        for step in range(5):
+            images, noise = (part.chunk(2)[ranks.rank] for part in draw(step))
+            pairs = zip(images.split(micro), noise.split(micro), strict=True)
+            inputs = [Inputs(*pair, torch.zeros(micro)) for pair in pairs]
+            result = train_step(engine, inputs, grad_accum_steps=len(inputs), lr=LR, limit=1e9)
+            losses.append(result.losses.mean().item())
+            if step == 0:
+                moments = state_of(engine).moments["exp_avg"]  # a tenth of the gradient
+        engine.close()
+        found[f"{stage} {micro}"] = [
+            max(abs(a / b - 1) for a, b in zip(losses, expected, strict=False)),
+            max(
+                ((10 * moments[n].double() - g).abs().max() / g.abs().max()).item()
+                for n, g in gradients.items()
+            ),
+        ]
+    return {"parity": found}
 
 
 def check_decisions(ranks: Ranks) -> dict[str, object]:
@@ -254,6 +290,7 @@ def main(out_dir: Path) -> None:
     decisions = check_decisions(ranks) | check_saving(out_dir, ranks)
     decisions |= check_timeouts(out_dir, ranks, device)
     decisions |= check_other_images(out_dir, ranks) | check_overlap(out_dir, ranks, device)
+    decisions |= check_parity(out_dir, ranks, device)
     decisions |= check_bad_steps(out_dir, ranks, device)
     if ranks.is_main:
         (out_dir / "decisions.json").write_text(json.dumps(decisions))

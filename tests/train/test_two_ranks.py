@@ -129,6 +129,14 @@ def test_what_one_rank_spoils_no_rank_learns_from(results):
             assert is_sound, name
 
 
+def test_two_ranks_agree_with_float64_in_every_stage(results):
+    found = json.loads((results / "decisions.json").read_text())["parity"]
+    assert len(found) == 10
+    for name, (loss, gradient) in found.items():
+        assert loss < 1e-6, name
+        assert gradient < 1e-5, name
+
+
 def test_exchanging_gradients_early_changes_no_bit(results):
     assert json.loads((results / "decisions.json").read_text())["overlap_is_same"]
 

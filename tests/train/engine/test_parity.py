@@ -1,28 +1,17 @@
-"""The engine in every configuration that runs here, against the published mathematics in float64.
+"""The engine in every configuration of one rank, against the published mathematics in float64.
 
-The oracle shares no code with the package: loss and gradients by `published_mae`, updates by
-PyTorch's AdamW on float64 tensors, one parameter at a time.
+Two ranks are in test_two_ranks.
 """
-
-import functools
 
 import pytest
 import torch
 
-from retfm_dist.config.schema import ModelConfig
-from retfm_dist.model.mae import MaskedAutoencoder, init_weights
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.engine import Engine
 from retfm_dist.train.step import Inputs, train_step
 from tests.fakes.checkpoints import state_of
-from tests.fakes.published_mae import published_mae
-from tests.fakes.runs import TINY
+from tests.fakes.float64_training import BATCH, LR, STEPS, draw, first_model, oracle
 from tests.fakes.training import tiny_config
-
-MODEL = ModelConfig(**{**TINY, "decoder_depth": 2})
-BATCH = 8
-LR = 1e-3
-STEPS = 20
 
 CASES = [
     *((stage, micro, False, None) for stage in range(4) for micro in (2, 8)),
@@ -30,43 +19,6 @@ CASES = [
     *((1, 8, compiled, kernel) for compiled in (False, True) for kernel in ("math", "flash")),
 ]
 OFFLOADED = [(2, micro, compiled, None) for micro in (2, 8) for compiled in (False, True)]
-
-
-def draw(step):
-    generator = torch.Generator().manual_seed(step)
-    images = torch.randint(0, 256, (BATCH, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    return images, torch.rand(BATCH, MODEL.num_patches, generator=generator)
-
-
-def first_model():
-    model = MaskedAutoencoder(MODEL)
-    init_weights(model, seed=5)
-    return model
-
-
-@functools.cache
-def oracle():
-    """Return the losses of all steps and the gradients of the first, in float64."""
-    model = first_model()
-    trains = {name: p.requires_grad for name, p in model.named_parameters()}
-    weights = {
-        name: p.detach().double().clone().requires_grad_(trains[name])
-        for name, p in model.named_parameters()
-    }
-    decays = [w for n, w in weights.items() if trains[n] and w.ndim > 1]
-    spared = [w for n, w in weights.items() if trains[n] and w.ndim <= 1]
-    groups = [{"params": decays, "weight_decay": 0.05}, {"params": spared, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=LR, betas=(0.9, 0.95), eps=1e-8, foreach=False)
-    losses, gradients = [], {}
-    for step in range(STEPS):
-        loss = published_mae(weights, *draw(step), arguments=MODEL.model_dump()).loss
-        optimizer.zero_grad()
-        loss.backward()
-        if step == 0:
-            gradients = {n: w.grad.clone() for n, w in weights.items() if w.grad is not None}
-        optimizer.step()
-        losses.append(loss.item())
-    return losses, gradients
 
 
 def build(tmp_path, device, *, stage, micro, compiled, kernel, precision="fp32", offload=False):
