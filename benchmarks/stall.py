@@ -40,8 +40,8 @@ STORE = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_RE
 def main() -> None:
     """Measure a directory and an object store."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--patients-per-site", type=int, default=400)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--patients-per-site", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows: list[Row] = []
@@ -55,12 +55,12 @@ def main() -> None:
         )
         shards = pack(SIZE, table, folder / "cohort", folder, shard_mb=1)
         with open_loader(shards) as loader:
-            capacity = measure_capacity(loader)
+            capacity = measure_capacity(loader, 150)
             rows += measure_stall("directory", loader, capacity, arguments.steps)
         with serve(shards) as address:
             lanes = ("data.lanes=8", "data.window=64")
             with open_loader(address, *lanes, f"data.cache_dir={folder / 'first'}") as loader:
-                capacity = measure_capacity(loader)
+                capacity = measure_capacity(loader, loader.steps_per_epoch)
             with open_loader(address, *lanes, f"data.cache_dir={folder / 'cold'}") as loader:
                 rows += measure_stall("S3, cold cache", loader, capacity, arguments.steps)
     report("Waiting for images", rows, arguments.json)
@@ -85,9 +85,12 @@ def open_loader(shards: Path | str, *overrides: str) -> Iterator[Loader]:
         yield loader
 
 
-def measure_capacity(loader: Loader) -> float:
-    """Return images per second that the loader delivers when nothing else is done."""
-    batches = loader.batches(0, 150)
+def measure_capacity(loader: Loader, num_steps: int) -> float:
+    """Return images per second that the loader delivers when nothing else is done.
+
+    From an object store over the first epoch, in which every tar is fetched.
+    """
+    batches = loader.batches(0, num_steps)
     next(batches)
     begun_at, num_images = time.perf_counter(), 0
     for batch in batches:

@@ -64,8 +64,8 @@ class Heartbeat:
 
     Args:
         ranks: Which rank this is.
-        timeout_s: Time without progress that counts as standing still; ten times that while a rank
-            starts or saves.
+        timeout_s: Time without progress within which a rank is found to stand still; ten times that
+            while a rank starts or saves.
         leave: Ends the process at once with an exit code.
     """
 
@@ -74,7 +74,8 @@ class Heartbeat:
     ) -> None:
         """Open the socket; nothing is sent yet."""
         self._ranks = ranks
-        self._timeout_s = timeout_s
+        # The next look, an interval later, would be too late; a short time is not shortened to none.
+        self._timeout_s = timeout_s - min(_INTERVAL_S, timeout_s / 10)
         self._leave = leave
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("", 0))
