@@ -74,7 +74,7 @@ class Heartbeat:
     ) -> None:
         """Open the socket; nothing is sent yet."""
         self._ranks = ranks
-        # The next look, an interval later, would be too late; a short time is not shortened to none.
+        # The next look, an interval later, would be too late.
         self._timeout_s = timeout_s - min(_INTERVAL_S, timeout_s / 10)
         self._leave = leave
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
