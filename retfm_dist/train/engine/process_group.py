@@ -19,6 +19,7 @@ from retfm_dist.ranks.agreement import has_group
 from retfm_dist.ranks.restarts import restart_count
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.device import settle_accelerator
+from retfm_dist.train.engine.host_memory import keep_freed_memory
 from retfm_dist.train.engine.library import import_deepspeed
 
 
@@ -54,6 +55,8 @@ def _join(ranks: Ranks, timeout_s: float) -> torch.device:
             )
         device = torch.device(accelerator.device_name(ranks.local_rank))
         accelerator.set_device(ranks.local_rank)
+    else:
+        keep_freed_memory()
     backend = accelerator.communication_backend_name() or "gloo"
     if device.type != "cpu":
         # Decisions of the hosts travel beside what the devices exchange, as by PyTorch's default.

@@ -1,0 +1,24 @@
+"""Memory of freed tensors on the host, which is kept for the next ones, as on a GPU."""
+
+import ctypes
+
+# From <malloc.h>; the same in every version of glibc.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_MAX = -4
+
+
+def keep_freed_memory() -> bool:
+    """Have the C library keep the memory of freed tensors in the process, from now on.
+
+    glibc returns large tensors to the system when they are freed. Each step of training would then
+    fault in and clear the pages of its activations and gradients anew. What is kept is never more
+    than the process needed at once, fragmentation aside.
+
+    Returns:
+        Whether the C library can do so; glibc only.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    # -1 is "never". Large blocks lie in the heap like all others where none may be mapped.
+    return bool(mallopt(_M_MMAP_MAX, 0)) and bool(mallopt(_M_TRIM_THRESHOLD, -1))

@@ -1,0 +1,41 @@
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# 256 MiB, more than the largest block that glibc ever keeps by itself.
+FAULTS_OF_THE_LAST = """
+import resource, sys
+import torch
+from retfm_dist.train.engine.host_memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    print(keep_freed_memory())
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**26)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+# A small block may come to lie in the hole that a large one has left, so not the second alone.
+print(min([faults() for _ in range(5)][1:]))
+"""
+
+
+def run(how: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", FAULTS_OF_THE_LAST, how],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back")
+def test_a_tensor_takes_the_memory_of_the_one_before():
+    is_kept, kept = run("kept")
+    (returned,) = run("returned")
+    assert is_kept == "True"
+    # A page is 4 KiB or, where the system gives huge ones, 2 MiB: 128 of those.
+    assert int(kept) < 20
+    assert int(returned) > 100
