@@ -11,8 +11,8 @@ def keep_freed_memory() -> bool:
     """Have the C library keep the memory of freed tensors in the process, from now on.
 
     glibc returns large tensors to the system when they are freed. Each step of training would then
-    fault in and clear the pages of its activations and gradients anew. What is kept is never more
-    than the process needed at once, fragmentation aside.
+    fault in and clear the pages of its activations and gradients anew. The
+    process then holds its peak all the time, and fragments of it (5 % more in 24 steps of a ViT-S).
 
     Returns:
         Whether the C library can do so; glibc only.

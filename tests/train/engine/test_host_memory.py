@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-# 256 MiB, more than the largest block that glibc ever keeps by itself.
+# 64 MiB, more than the largest block that glibc ever keeps by itself.
 FAULTS_OF_THE_LAST = """
 import resource, sys
 import torch
@@ -13,10 +13,10 @@ if sys.argv[1] == "kept":
     print(keep_freed_memory())
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(2**26)
+    torch.ones(2**24)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-# A small block may come to lie in the hole that a large one has left, so not the second alone.
-print(min([faults() for _ in range(5)][1:]))
+# Until the small blocks have found their places, one may come to lie where a large one was.
+print(min([faults() for _ in range(40)][20:]))
 """
 
 
@@ -36,6 +36,6 @@ def test_a_tensor_takes_the_memory_of_the_one_before():
     is_kept, kept = run("kept")
     (returned,) = run("returned")
     assert is_kept == "True"
-    # A page is 4 KiB or, where the system gives huge ones, 2 MiB: 128 of those.
+    # A page is 4 KiB or, where the system gives huge ones, 2 MiB: 32 of those.
     assert int(kept) < 20
-    assert int(returned) > 100
+    assert int(returned) > 30
