@@ -7,6 +7,7 @@ and the number of ranks does not appear.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,11 @@ from numpy.typing import NDArray
 from retfm_dist.data.lanes import LaneOrder, Shuffle
 from retfm_dist.data.mix import interleave, share_out
 from retfm_dist.errors import DataError
+
+# Drawing a few samples takes as long as drawing this many: numpy is called some 700 times.
+_DRAWN_AT_ONCE = 4096
+# More than the loader looks ahead, so that nothing is drawn twice.
+_BLOCKS_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ class SampleOrder:
         """Share of each set; none where it is its size."""
         self._lane_length = self.num_samples // shuffle.lanes
         self._shares = share_out(self._lane_length, weights or sizes)
+        self._steps_at_once = max(1, _DRAWN_AT_ONCE // global_batch_size)
+        self._block = lru_cache(_BLOCKS_KEPT)(self._draw_block)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -102,10 +110,25 @@ class SampleOrder:
         """Return the samples of global batch `step`, GBS of them."""
         assert step >= 0, f"step is {step}"
         epoch, step_in_epoch = divmod(step, self.steps_per_epoch)
+        number, row = divmod(step_in_epoch, self._steps_at_once)
+        block = self._block(epoch, number)
+        here = slice(row * self.global_batch_size, (row + 1) * self.global_batch_size)
+        return Draws(block.positions[here], block.repeats[here])
+
+    def _draw_block(self, epoch: int, number: int) -> Draws:
+        """Return the samples of some steps of an epoch, one after the other; read-only."""
+        first = number * self._steps_at_once
+        steps = np.arange(first, min(first + self._steps_at_once, self.steps_per_epoch))
         per_lane = self.global_batch_size // self._lanes
-        first = step_in_epoch * per_lane
-        lanes = np.repeat(np.arange(self._lanes), per_lane)
-        indices = np.tile(np.arange(first, first + per_lane), self._lanes)
+        shape = (len(steps), self._lanes, per_lane)
+        lanes = np.broadcast_to(np.arange(self._lanes)[:, None], shape).ravel()
+        places = steps[:, None, None] * per_lane + np.arange(per_lane)
+        draws = self._draw(epoch, lanes, np.broadcast_to(places, shape).ravel())
+        for values in (draws.positions, draws.repeats):
+            values.setflags(write=False)
+        return draws
+
+    def _draw(self, epoch: int, lanes: NDArray[np.int64], indices: NDArray[np.int64]) -> Draws:
         if len(self._orders) == 1:
             return Draws(*self._orders[0].positions(epoch, lanes, indices))
         numbers, before = interleave(indices, self._shares)

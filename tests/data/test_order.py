@@ -143,3 +143,20 @@ def test_lanes_that_a_set_cannot_fill_are_refused():
         DataError, match=r"data.lanes: a shard set has fewer .* got 3 samples and 4"
     ):
         SampleOrder([tars(60, 10), tars(3, 3)], 8, Shuffle(0, lanes=4))
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("at_once", [1, 3 * 8, 4096])
+def test_how_many_steps_are_drawn_at_once_changes_nothing(monkeypatch, lanes, at_once):
+    def order() -> SampleOrder:
+        sets = [tars(101, 9), tars(64, 9)]
+        return SampleOrder(sets, 8, Shuffle(5, lanes, 10), weights=(0.3, 0.7))
+
+    steps = range(3 * order().steps_per_epoch)
+    forward = {step: order().draws(step) for step in steps}
+    monkeypatch.setattr("retfm_dist.data.order._DRAWN_AT_ONCE", at_once)
+    other = order()
+    for step in reversed(steps):
+        draws = other.draws(step)
+        assert draws.positions.tolist() == forward[step].positions.tolist()
+        assert draws.repeats.tolist() == forward[step].repeats.tolist()
