@@ -16,6 +16,12 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
+# A thread that answers at least so many items in so many seconds waits for no storage. Others
+# beside it would only wait for the interpreter, each of them at each read.
+_GLANCE_S = 0.001
+_QUICK = 10
+
+
 class NotTriedError(TimeoutError):
     """A call that was not begun, because those before it ran out of time."""
 
@@ -68,6 +74,17 @@ class _Worker:
             if not self.is_abandoned:
                 job.worker_left.release()
 
+    def answers_alone(self, job: _Job[Any, Any]) -> bool:
+        """Wait while this thread, the only one at a job, is quick; return whether it is done."""
+        num_before = 0
+        while not job.worker_left.acquire(timeout=_GLANCE_S):
+            current = self.current
+            num_begun = 0 if current is None else current[0] + 1
+            if num_begun - num_before < _QUICK:
+                return False
+            num_before = num_begun
+        return True
+
     def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
 
@@ -97,6 +114,8 @@ class TimedCalls:
     ) -> list[Answer | BaseException]:
         """Return the answer to each item, in order; one map at a time.
 
+        One thread begins; the others join it where it has to wait.
+
         Where the function raises, the answer is the exception; where it takes longer than the
         limit, a TimeoutError. Once as many calls have run out of time as there are threads, the
         items that nobody has begun get a NotTriedError.
@@ -106,30 +125,16 @@ class TimedCalls:
             items: What with.
             on_wait: Told once of an item that has taken a quarter of its time, and of its seconds.
         """
+        if not items:
+            return []
         with self._lock:
             job = _Job(function, items)
-            num_busy = min(len(self._workers), len(items))
-            busy = self._workers[:num_busy]
-            for worker in busy:
-                worker.jobs.put(job)
-            told: set[int] = set()
-            num_late = 0
-            while num_busy:
-                # Wakes up only where storage is slow: otherwise the workers are done before.
-                if job.worker_left.acquire(timeout=min(self._timeout_s / 8, 1.0)):
-                    num_busy -= 1
-                    continue
-                for worker in list(busy):
-                    if self._is_late(worker, job, told, on_wait):
-                        num_late += 1
-                        busy.remove(worker)
-                        fresh = self._replace(worker)
-                        if num_late < len(self._workers):
-                            fresh.jobs.put(job)
-                            busy.append(fresh)
-                        else:
-                            num_busy -= 1
-                            self._give_up(job)
+            busy = self._workers[: len(items)]
+            busy[0].jobs.put(job)
+            if not busy[0].answers_alone(job):
+                for worker in busy[1:]:
+                    worker.jobs.put(job)
+                self._wait_for(job, busy, on_wait)
             return job.answers
 
     def close(self) -> None:
@@ -138,6 +143,30 @@ class TimedCalls:
             worker.jobs.put(None)
         for worker in self._workers:
             worker.join(1.0)
+
+    def _wait_for(
+        self, job: _Job[Any, Any], busy: list[_Worker], on_wait: Callable[[Any, float], None]
+    ) -> None:
+        """Wait until every worker at a job has left it or been left behind."""
+        num_busy = len(busy)
+        told: set[int] = set()
+        num_late = 0
+        while num_busy:
+            # Wakes up only where storage is slow: otherwise the workers are done before.
+            if job.worker_left.acquire(timeout=min(self._timeout_s / 8, 1.0)):
+                num_busy -= 1
+                continue
+            for worker in list(busy):
+                if self._is_late(worker, job, told, on_wait):
+                    num_late += 1
+                    busy.remove(worker)
+                    fresh = self._replace(worker)
+                    if num_late < len(self._workers):
+                        fresh.jobs.put(job)
+                        busy.append(fresh)
+                    else:
+                        num_busy -= 1
+                        self._give_up(job)
 
     def _is_late(
         self,

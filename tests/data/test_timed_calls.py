@@ -38,6 +38,26 @@ def test_calls_run_side_by_side(make):
     assert make(3).map(lambda _: together.wait() >= 0, range(3), on_wait=ignore) == [True] * 3
 
 
+def test_one_thread_answers_what_is_quick(make):
+    calls = make(4)
+    threads = [
+        set(calls.map(lambda _: threading.get_ident(), range(50), on_wait=ignore))
+        for _ in range(20)
+    ]
+    # Now and then the system takes the processor away for a moment.
+    assert min(len(found) for found in threads) == 1
+
+
+def test_others_join_a_thread_that_has_to_wait(make):
+    together = threading.Barrier(3, timeout=5)
+
+    def call(item):
+        return item if item < 100 else together.wait() >= 0
+
+    answers = make(3).map(call, range(103), on_wait=ignore)
+    assert answers == [*range(100), True, True, True]
+
+
 def test_an_exception_is_the_answer_to_its_item(make):
     answers = make().map(lambda item: 6 // item, [1, 0, 2], on_wait=ignore)
     assert (answers[0], answers[2]) == (6, 3)
