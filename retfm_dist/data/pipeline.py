@@ -29,6 +29,7 @@ from retfm_dist.data.regions import can_decode_regions
 from retfm_dist.data.resize import BatchResizer
 from retfm_dist.data.timings import Timings
 from retfm_dist.errors import DataError
+from retfm_dist.host_memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,8 @@ class CpuBackend:
         self, image_size: int, *, batch_size: int, num_threads: int, device: torch.device
     ) -> None:
         """Start the resizing threads."""
+        # DALI allocates and frees the crops of every batch.
+        keep_freed_memory()
         self._batch_size = batch_size
         self._num_threads = num_threads
         self._resizer = BatchResizer(

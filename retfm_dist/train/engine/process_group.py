@@ -15,11 +15,11 @@ from torch.distributed import (
 )
 
 from retfm_dist.errors import TrainError
+from retfm_dist.host_memory import keep_freed_memory
 from retfm_dist.ranks.agreement import has_group
 from retfm_dist.ranks.restarts import restart_count
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.device import settle_accelerator
-from retfm_dist.train.engine.host_memory import keep_freed_memory
 from retfm_dist.train.engine.library import import_deepspeed
 
 

@@ -8,7 +8,7 @@ import pytest
 FAULTS_OF_THE_LAST = """
 import resource, sys
 import torch
-from retfm_dist.train.engine.host_memory import keep_freed_memory
+from retfm_dist.host_memory import keep_freed_memory
 if sys.argv[1] == "kept":
     print(keep_freed_memory())
 def faults():

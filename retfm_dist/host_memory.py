@@ -1,4 +1,4 @@
-"""Memory of freed tensors on the host, which is kept for the next ones, as on a GPU."""
+"""Memory of freed tensors and pictures on the host, kept for the next ones, as on a GPU."""
 
 import ctypes
 
@@ -8,11 +8,12 @@ _M_MMAP_MAX = -4
 
 
 def keep_freed_memory() -> bool:
-    """Have the C library keep the memory of freed tensors in the process, from now on.
+    """Have the C library keep the memory of freed blocks in the process, from now on.
 
-    glibc returns large tensors to the system when they are freed. Each step of training would then
-    fault in and clear the pages of its activations and gradients anew. The
-    process then holds its peak all the time, and fragments of it (5 % more in 24 steps of a ViT-S).
+    glibc returns large blocks to the system when they are freed. Each step of training would then
+    fault in and clear the pages of its activations and gradients anew, each batch those of its
+    crops. The process then holds its peak all the time, and fragments of it: 5 % more in 24 steps
+    of a ViT-S.
 
     Returns:
         Whether the C library can do so; glibc only.
