@@ -16,8 +16,8 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-# A thread that answers at least so many items in so many seconds waits for no storage. Others
-# beside it would only wait for the interpreter, each of them at each read.
+# A thread that begins at least _QUICK items every _GLANCE_S seconds is not waiting for storage;
+# more threads would only compete with it for the interpreter lock.
 _GLANCE_S = 0.001
 _QUICK = 10
 
