@@ -1,6 +1,8 @@
 """Print the table of `docs/statistics.md`.
 
-Example: python -m benchmarks.simulations --repetitions 400
+Examples:
+    python -m benchmarks.simulations --repetitions 600
+    python -m benchmarks.simulations --repetitions 4000 --only "3 seeds"
 """
 
 import argparse
@@ -44,18 +46,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Simulate intervals and tests of known truth.")
     parser.add_argument("--repetitions", type=int, default=400, help="per situation")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", metavar="TEXT", help="situations whose name has it")
     arguments = parser.parse_args()
     count = arguments.repetitions
-    for cell in metrics_cells():
+    covers, measures, claims = (
+        [(index, item) for index, item in enumerate(kind) if arguments.only in item.name]
+        for kind in (cells(), metrics_cells(), decisions())
+    )
+    for _, cell in measures:
         cell.true_values()  # once, before the workers are forked
     with Pool(arguments.workers) as pool:
         print("| situation | covered | error | no interval |\n|---|---|---|---|")
-        for index, cell in enumerate(cells()):
+        for index, cell in covers:
             tasks = [(index, seed) for seed in range(count)]
             share, error, none = rate(pool.map(_cover, tasks, chunksize=8))
             print(f"| {cell.name} | {share:.3f} | {error:.3f} | {none:.0%} |", flush=True)
         print("\n| situation | metric | covered | error | no interval |\n|---|---|---|---|---|")
-        for index, cell in enumerate(metrics_cells()):
+        for index, cell in measures:
             tasks = [(index, seed) for seed in range(count)]
             found = pool.map(_measure, tasks, chunksize=8)
             for name in found[0]:
@@ -63,7 +70,7 @@ def main() -> None:
                 row = f"| {cell.name} | {name} | {share:.3f} | {error:.3f} | {none:.0%} |"
                 print(row, flush=True)
         print("\n| situation | claim is | claimed | error | no verdict |\n|---|---|---|---|---|")
-        for index, decision in enumerate(decisions()):
+        for index, decision in claims:
             tasks = [(index, seed) for seed in range(count)]
             share, error, none = rate(pool.map(_decide, tasks, chunksize=8))
             truth = "true" if decision.is_true else "false"

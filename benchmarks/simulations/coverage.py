@@ -18,6 +18,7 @@ from benchmarks.simulations.cohorts import (
     fit_ridge,
     true_auroc,
     vote,
+    vote_reciprocity,
 )
 from retfm_dist.statistics.auroc import auroc
 from retfm_dist.statistics.clusters import code_patients
@@ -112,7 +113,7 @@ def _cross_validate(cell: Cell, rng: np.random.Generator) -> Covered:
         weights = fit_ridge(train.features, train.labels)
         return test @ weights, true_auroc(weights, cell.effect)
 
-    return _repeat_folds(cell, rng, fit)
+    return _repeat_folds(cell, rng, fit, lambda cohort, folds: 1.0)
 
 
 def _cross_validate_neighbors(cell: Cell, rng: np.random.Generator) -> Covered:
@@ -123,15 +124,19 @@ def _cross_validate_neighbors(cell: Cell, rng: np.random.Generator) -> Covered:
         scores = vote(train, np.concatenate([test, new.features]))
         return scores[: len(test)], auroc(new.labels, scores[len(test) :])
 
-    return _repeat_folds(cell, rng, fit)
+    return _repeat_folds(cell, rng, fit, vote_reciprocity)
 
 
 def _repeat_folds(
     cell: Cell,
     rng: np.random.Generator,
     fit: Callable[[Cohort, NDArray], tuple[NDArray, float]],
+    returned: Callable[[Cohort, NDArray], float],
 ) -> Covered:
-    """Cross-validate `fit`, (train, test features) -> scores and true AUROC of the fit."""
+    """Cross-validate `fit`, (train, test features) -> scores and true AUROC of the fit.
+
+    `returned` is its reciprocity, from the cohort and folds.
+    """
     cohort = draw_cohort(rng, cell.patients, cell.prevalence, cell.effect)
     values, influences, truths = [], [], []
     for _ in range(NUM_REPEATS):
@@ -144,5 +149,5 @@ def _repeat_folds(
         found = measure_auroc(cohort.labels, scores, cohort.patients, folds=folds)
         values.append(found.value)
         influences.append(found.influence)
-    design = Design("cross_validation", NUM_FOLDS)
+    design = Design("cross_validation", NUM_FOLDS, returned(cohort, folds))
     return covers(values, influences, float(np.mean(truths)), found.num_patients, design)

@@ -18,7 +18,7 @@ _TRUTH_PATIENTS, _TRUTH_DRAWS, _TRUTH_SEEDS = 2_000, 40, 8
 _PREVALENCE = 0.35
 _THRESHOLDS = {"spec": 0.6}
 _OVERCONFIDENCE = 1.3
-_SEEDS = ((5, 0.15, ""), (3, 0.15, ""), (2, 0.4, " far apart"))
+_SEEDS = ((5, 0.15, ""), (3, 0.15, ""), (3, 0.4, " far apart"), (2, 0.4, " far apart"))
 """How many, the standard deviation of their skill, and words for it."""
 Measured = Mapping[str, Measurement]
 

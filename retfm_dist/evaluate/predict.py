@@ -56,6 +56,8 @@ def predict_task(
         data = TrainingSet(features, samples.labels, linked, samples.classes, where=where)
         for protocol in protocols:
             outcomes = _replicates(data, prepared, protocol)
+            folds = prepared.folds
+            returned = 1.0 if folds is None else protocol.reciprocity(data, folds[0])
             results.append(
                 Predictions(
                     model=model.id,
@@ -69,6 +71,7 @@ def predict_task(
                     splits=None if samples.splits is None else samples.splits[rows].astype(str),
                     attributes={**_attributes(records), OVERLAP: overlaps[model.id].found[rows]},
                     fits=tuple(fit for outcome in outcomes for fit in outcome.fits),
+                    reciprocity=returned,
                 )
             )
     return results

@@ -6,8 +6,8 @@ One row per image and replicate. Columns: uid (16 hex digits: the first 64 bits 
 sha256, as in the keys of a shard set), subject_id (pseudonym of the patient), y (class, 0-based;
 1 = positive), p_0 .. p_C-1 (probabilities of the classes), fold and repeat of the cross-validation
 or the split ("val", "test"), and attributes of the image's patient. The file's metadata holds
-model, task, protocol and the facts of the fits under the key "retfm". `predictions_file` reads such
-files, and anybody's.
+model, task, protocol, the facts of the fits and their reciprocity under the key "retfm".
+`predictions_file` reads such files, and anybody's.
 """
 
 import json
@@ -48,6 +48,8 @@ class Predictions:
         splits: [N] "val" or "test" (others are possible); None where there is one set.
         attributes: [N] text of each further column by name; None where a value is missing.
         fits: Facts of each fit.
+        reciprocity: How far the effect of one patient on another's score is returned, in [0, 1]; 1
+            for linear models, and where nobody knows.
     """
 
     model: str
@@ -62,6 +64,7 @@ class Predictions:
     splits: NDArray | None = None
     attributes: Mapping[str, NDArray] = field(default_factory=dict)
     fits: tuple[dict[str, Any], ...] = ()
+    reciprocity: float = 1.0
 
     @property
     def num_replicates(self) -> int:
@@ -77,7 +80,7 @@ class Predictions:
     def design(self) -> Design:
         """What the replicates are."""
         if self.folds is not None:
-            return Design("cross_validation", len(np.unique(self.folds)))
+            return Design("cross_validation", len(np.unique(self.folds)), self.reciprocity)
         return Design("seeds") if self.has_seeds else FIXED
 
     @property
@@ -103,6 +106,7 @@ def write_predictions(out_dir: Path, predictions: Predictions) -> None:
         "task": predictions.task,
         "protocol": predictions.protocol,
         "fits": list(predictions.fits),
+        "reciprocity": predictions.reciprocity,
     }
     count = predictions.num_replicates
     repeated = {

@@ -81,6 +81,7 @@ def read_predictions(path: Path, *, expected: dict[str, str] | None = None) -> P
         splits=None if splits is None else splits[first],
         attributes=_attributes(table, first),
         fits=tuple(facts.get("fits", ())),
+        reciprocity=_reciprocity(facts, path),
     )
 
 
@@ -107,6 +108,18 @@ def _check_facts(facts: dict[str, Any], expected: dict[str, str], path: Path) ->
                 expected=wanted,
                 hint="run python -m retfm_dist.evaluate run again",
             )
+
+
+def _reciprocity(facts: dict[str, Any], path: Path) -> float:
+    found = facts.get("reciprocity", 1.0)
+    if not isinstance(found, int | float) or not 0 <= found <= 1:
+        raise EvaluateError(
+            "the reciprocity of the fits is no share",
+            where=f"{path}, metadata",
+            got=found,
+            expected="a number from 0 to 1",
+        )
+    return float(found)
 
 
 def _column(table: pyarrow.Table, names: tuple[str, ...], path: Path) -> str:

@@ -1,7 +1,7 @@
 """Protocols that fit on frozen features: nearest neighbors and linear probe."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import EvaluateConfig, LinearConfig
 from retfm_dist.evaluate.folds import Fit, TrainingSet, split_folds
+from retfm_dist.evaluate.neighbors import vote, vote_reciprocity
 from retfm_dist.statistics.auroc import auroc_of_classes
 from retfm_dist.statistics.clusters import FloatArray
 
@@ -20,8 +21,6 @@ _MAX_ITERATIONS = 5_000
 _TOLERANCE = 1e-6
 """Of the largest gradient, on features of variance 1."""
 _NEWTON_MAX_WIDTH = 1024
-_KNN_BLOCK = 512
-"""Test images compared with all training images at once."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,14 @@ class Protocol:
         id: Name in tables and files.
         title: Name for people.
         fit: Fits on the training images and scores the test images.
+        reciprocity: How far the effect of one patient on another's score is returned, in [0, 1],
+            from the data and [N] the folds of a cross-validation.
     """
 
     id: str
     title: str
     fit: Fit
+    reciprocity: Callable[[TrainingSet, NDArray], float] = lambda data, folds: 1.0
 
 
 def build_protocols(config: EvaluateConfig) -> tuple[Protocol, ...]:
@@ -44,15 +46,14 @@ def build_protocols(config: EvaluateConfig) -> tuple[Protocol, ...]:
     knn, linear = config.protocols.knn, config.protocols.linear
     protocols = []
     for k in knn.k if knn else ():
-        fit = _knn_fit(k, knn.temperature if knn else 1.0)
-        protocols.append(Protocol(id=f"knn_{k}", title=f"kNN, k = {k}", fit=fit))
+        protocols.append(_knn(k, knn.temperature if knn else 1.0))
     if linear:
         fit = _linear_fit(linear, seed=config.seed)
         protocols.append(Protocol(id="linear", title="linear probe", fit=fit))
     return tuple(protocols)
 
 
-def _knn_fit(k: int, temperature: float) -> Fit:
+def _knn(k: int, temperature: float) -> Protocol:
     def fit(data: TrainingSet, test: FloatArray) -> tuple[FloatArray, dict[str, Any]]:
         if k > len(data.labels):
             raise EvaluateError(
@@ -70,51 +71,10 @@ def _knn_fit(k: int, temperature: float) -> Fit:
             temperature=temperature,
         ), {}
 
-    return fit
+    def returned(data: TrainingSet, folds: NDArray) -> float:
+        return vote_reciprocity(data.features, data.patients, folds, k=k, temperature=temperature)
 
-
-def vote(
-    train: FloatArray,
-    labels: NDArray,
-    test: FloatArray,
-    *,
-    num_classes: int,
-    k: int,
-    temperature: float,
-) -> FloatArray:
-    """Return [M, C] the share of each class in the k nearest neighbors' votes.
-
-    Neighbors are those of highest cosine similarity s (ties: the earlier image); their votes are
-    softmax(s / temperature) over these k alone.
-
-    Args:
-        train: [N, D] features.
-        labels: [N] class, 0 .. C-1.
-        test: [M, D] features.
-        num_classes: C.
-        k: Number of neighbors, <= N.
-        temperature: Of the softmax, > 0.
-
-    Source: Wu et al. 2018, arXiv:1805.01978, as in DINO, arXiv:2104.14294.
-    """
-    train = _unit_rows(train)
-    blocks = np.array_split(_unit_rows(test), -(-len(test) // _KNN_BLOCK) or 1)
-    later = [labels == label for label in range(1, num_classes)]
-    shares = np.concatenate(
-        [_shares(block @ train.T, later, k=k, temperature=temperature) for block in blocks]
-    )
-    return _with_first_class(shares)
-
-
-def _shares(
-    similarity: FloatArray, members: Sequence[NDArray], *, k: int, temperature: float
-) -> FloatArray:
-    """Return [M, len(members)] shares of the votes, given [M, N] similarities."""
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
-    logits = np.take_along_axis(similarity, nearest, axis=1) / temperature
-    votes = np.exp(logits - logits.max(axis=1, keepdims=True))
-    totals = votes.sum(axis=1)
-    return np.column_stack([(votes * member[nearest]).sum(axis=1) / totals for member in members])
+    return Protocol(f"knn_{k}", f"kNN, k = {k}", fit, returned)
 
 
 def _with_first_class(later: FloatArray) -> FloatArray:
@@ -122,11 +82,6 @@ def _with_first_class(later: FloatArray) -> FloatArray:
     later = later.clip(0.0, 1.0)  # two sums may round apart
     first = (1.0 - later.sum(axis=-1, keepdims=True)).clip(0.0, 1.0)
     return np.concatenate([first, later], axis=-1)
-
-
-def _unit_rows(features: FloatArray) -> FloatArray:
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    return features / np.where(norms > 0, norms, 1.0)
 
 
 def _linear_fit(config: LinearConfig, *, seed: int) -> Fit:

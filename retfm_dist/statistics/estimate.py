@@ -13,12 +13,14 @@ contribution of patient i varies, and a training set that is a random share f = 
 others has, over repeats, (1 - f) / f = 1 / (K - 1) of the variance that a new training set has.
 So
 
-    V = sum_i mean_r(c_ir)^2 + min((K - 1) * sum_i var_r(c_ir), sum_i mean_r(c_ir)^2)
+    V = sum_i mean_r(c_ir)^2 + g * min((K - 1) * sum_i var_r(c_ir), sum_i mean_r(c_ir)^2)
 
-with c_ir the influence of patient i in repeat r. The second term cannot exceed the first, of which
-it is a part: without any signal all of the variance is in the pairs, and V is twice the variance
-of fixed scores; with a strong signal and many patients it vanishes. The truth it is an error of is
-the mean performance of the fits that were made, on new patients.
+with c_ir the influence of patient i in repeat r. The minimum is the variance of the pair terms,
+which cannot exceed that of fixed scores, of which it is a part: without any signal all of the
+variance is in the pairs. A pair counts twice as far as what i does to j's score and what j does to
+i's go together, their correlation g: 1 for linear models, whose V is then twice the variance of
+fixed scores without a signal, and less for a vote of neighbors (`statistics.reciprocity`). The
+truth it is an error of is the mean performance of the fits that were made, on new patients.
 
 **Seeds.** Trainings and patients are crossed: each patient is judged by each training. The spread
 of R values over the seeds holds what a seed does to all patients and what it does to each; the
@@ -27,8 +29,9 @@ doi 10.1080/03610919508813243, where readers are what seeds are here):
 
     V = var_r(A_r) / R + max(sum_i mean_r(c_ir)^2 - sum_i var_r(c_ir) / R, 0)
 
-and never less than sum_i mean_r(c_ir)^2, the variance for these seeds. `docs/statistics.md` has the
-simulations.
+and never less than sum_i mean_r(c_ir)^2, the variance for these seeds. What V adds to that is known
+by the seeds alone, with R - 1 degrees of freedom; two seeds are too few. `docs/statistics.md` has
+the simulations.
 """
 
 from dataclasses import dataclass
@@ -42,8 +45,8 @@ from retfm_dist.statistics.student import Student
 
 MIN_REPEATS = 5
 """Repeats of a cross-validation below which the variance over them says too little."""
-MIN_PATIENTS_OF_TWO_SEEDS = 100
-"""Patients below which intervals over two seeds were measured to be too wide."""
+MIN_SEEDS = 3
+"""Below it the intervals over seeds were measured to cover 93 to 98 %, by how far seeds differ."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,13 @@ class Design:
         kind: "fixed": one predictor that never saw these patients; "cross_validation": repeats of
             one; "seeds": trainings with different seeds, judged on the same patients.
         num_folds: K of the cross-validation; 0 otherwise.
+        reciprocity: g of the fits, in [0, 1]; the interval of a cross-validation is too wide rather
+            than too short where it is unknown and taken as 1.
     """
 
     kind: Literal["fixed", "cross_validation", "seeds"]
     num_folds: int = 0
+    reciprocity: float = 1.0
 
     def describe(self, num_replicates: int) -> str:
         """Return what the interval counts, in words."""
@@ -86,7 +92,7 @@ class Estimate:
         value: Mean over replicates; NaN where the metric is undefined.
         influence: [P] mean influence of each patient.
         variance: Its variance, everything counted.
-        fixed_variance: The part that would remain if the scores were fixed, or the seeds countless.
+        fixed_variance: The part that would remain if the scores were fixed, or the seeds these.
         num_seeds: Trainings whose spread is part of the variance; 0 without.
     """
 
@@ -106,19 +112,19 @@ class Estimate:
         of_seeds = self.variance - self.fixed_variance
         if self.num_seeds < 2 or of_seeds <= 0:
             return Student(degrees)
+        # Not the whole spread of the seeds: what patients explain of it is known by the patients.
         return Student(degrees, of_seeds / self.variance, self.num_seeds - 1)
 
     @property
     def has_too_few_seeds(self) -> bool:
-        """Whether two seeds and so few patients allow no statement."""
-        return self.num_seeds == 2 and len(self.influence) < MIN_PATIENTS_OF_TWO_SEEDS
+        """Whether so few seeds allow no statement about others."""
+        return 1 < self.num_seeds < MIN_SEEDS
 
     def interval(self, *, scale: Scale, num_patients: int, alpha: float) -> Interval:
         """Return its interval, or why there is none; see `intervals.make_interval`."""
         if self.has_too_few_seeds:
             return no_interval(
-                f"insufficient: two training seeds and {len(self.influence)} patients, an interval "
-                f"needs three seeds or {MIN_PATIENTS_OF_TWO_SEEDS} patients"
+                f"insufficient: {self.num_seeds} training seeds, an interval needs {MIN_SEEDS}"
             )
         return make_interval(
             self.value,
@@ -164,7 +170,7 @@ def estimate(values: FloatArray, influences: FloatArray, design: Design) -> Esti
         of_seeds = float(np.var(values, ddof=1)) / len(values)
         of_both = float(influences.var(axis=0, ddof=1).sum()) / len(values)
         variance = max(of_seeds + max(fixed - of_both, 0.0), fixed)
-        return Estimate(value, influence, variance, variance - of_seeds, len(values))
+        return Estimate(value, influence, variance, fixed, len(values))
     refits = _refit_variance(influences, design, fixed)
     return Estimate(value, influence, fixed + refits, fixed)
 
@@ -173,7 +179,8 @@ def _refit_variance(influences: FloatArray, design: Design, fixed: float) -> flo
     """Return the variance that refits add to that of fixed scores, `fixed`."""
     if design.kind != "cross_validation":
         return 0.0
-    if len(influences) < MIN_REPEATS:
-        return fixed
-    between = float(influences.var(axis=0, ddof=1).sum())
-    return min((design.num_folds - 1) * between, fixed)
+    pairs = fixed
+    if len(influences) >= MIN_REPEATS:
+        between = float(influences.var(axis=0, ddof=1).sum())
+        pairs = min((design.num_folds - 1) * between, fixed)
+    return design.reciprocity * pairs

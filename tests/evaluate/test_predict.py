@@ -25,6 +25,17 @@ def test_all_protocols_of_a_task_share_images_patients_and_folds(finished):
         assert (np.ptp(first.folds[:, first.subject_ids == patient], axis=1) == 0).all()
 
 
+def test_neighbors_say_how_far_votes_are_returned(finished):
+    shares = {
+        name: read_predictions(
+            predictions_path(finished / "out", model="tiny", task="bright", protocol=name)
+        ).reciprocity
+        for name in ("knn_5", "linear")
+    }
+    assert shares["linear"] == 1.0
+    assert 0.1 < shares["knn_5"] < 0.95
+
+
 def test_pseudonyms_are_drawn_anew_unless_a_salt_is_kept(copied):
     def names():
         path = predictions_path(copied / "out", model="floor", task="noise", protocol="linear")

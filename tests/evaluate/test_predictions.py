@@ -19,7 +19,8 @@ def test_a_uid_is_the_first_64_bits_as_in_the_keys_of_a_shard_set():
 
 
 def test_predictions_read_back_as_they_were_written(tmp_path):
-    item = predictions(attributes={"sex": np.array(["F", None] * 40, object)})
+    sexes = np.array(["F", None] * 40, object)
+    item = predictions(attributes={"sex": sexes}, reciprocity=0.4)
     write_predictions(tmp_path, item)
     found = read_predictions(predictions_path(tmp_path, model="m", task="t", protocol="linear"))
     for field in dataclasses.fields(Predictions):
@@ -48,3 +49,4 @@ def test_the_score_of_an_image_is_its_mean_over_replicates():
     item = predictions()
     assert item.scores == pytest.approx(item.probabilities[:, :, 1].mean(axis=0))
     assert (item.design.kind, item.design.num_folds) == ("cross_validation", 4)
+    assert item.design.reciprocity == 1.0

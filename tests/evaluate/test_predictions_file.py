@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pyarrow
 import pyarrow.parquet
@@ -63,6 +65,16 @@ def test_seeds_and_repeats_become_replicates(tmp_path):
     found = read_predictions(path)
     assert (found.design.kind, found.design.num_folds) == ("cross_validation", 3)
     assert found.folds.tolist() == [folds, folds[::-1]]
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, "half"])
+def test_a_reciprocity_that_is_no_share_is_refused(tmp_path, share):
+    path = write(tmp_path / "a.parquet")
+    table = pyarrow.parquet.read_table(path)
+    facts = {b"retfm": json.dumps({"reciprocity": share}).encode()}
+    pyarrow.parquet.write_table(table.replace_schema_metadata(facts), path)
+    with pytest.raises(EvaluateError, match="the reciprocity of the fits is no share; got"):
+        read_predictions(path)
 
 
 FOLDS = [i // 2 % 2 for i in range(12)]

@@ -6,11 +6,11 @@ from sklearn.preprocessing import StandardScaler
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.config import LinearConfig
 from retfm_dist.evaluate.folds import TrainingSet, cross_validate, split_folds
+from retfm_dist.evaluate.neighbors import vote
 from retfm_dist.evaluate.protocols import (
     build_protocols,
     choose_c,
     linear_scores,
-    vote,
 )
 from retfm_dist.statistics.auroc import auroc
 from tests.fakes.evaluation import checked, evaluation
@@ -66,37 +66,6 @@ def test_the_eyes_of_a_patient_would_leak_without_grouping(tmp_path):
     fit = protocols(tmp_path)["knn_5"]
     features, labels, _ = cohort(effect=0.0)
     assert two_eye_auroc(features, labels, np.arange(len(labels)), fit=fit) > 0.8
-
-
-def test_knn_votes_are_a_softmax_over_the_k_nearest_alone():
-    train = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 5.0], [-1.0, 0.0]])
-    labels = np.array([1, 0, 1, 1])
-    found = vote(train, labels, np.array([[2.0, 0.0]]), num_classes=2, k=2, temperature=0.5)
-    votes = np.exp(np.array([1.0, np.sqrt(0.5)]) / 0.5)
-    np.testing.assert_allclose(found, [votes[::-1] / votes.sum()])
-    labels = np.array([2, 0, 1, 1])
-    found = vote(train, labels, np.array([[2.0, 0.0]]), num_classes=3, k=2, temperature=0.5)
-    np.testing.assert_allclose(found, [np.array([votes[1], 0, votes[0]]) / votes.sum()])
-
-
-def test_knn_does_not_depend_on_the_length_of_features():
-    features, labels, _ = cohort()
-    scale = np.random.default_rng(0).uniform(0.1, 10, (len(features), 1))
-    options = {"num_classes": 2, "k": 5, "temperature": 0.07}
-    plain = vote(features[20:], labels[20:], features[:20], **options)
-    scaled = vote((features * scale)[20:], labels[20:], (features * scale)[:20], **options)
-    np.testing.assert_allclose(plain, scaled, atol=1e-9)
-
-
-def test_knn_takes_features_of_zero_length_and_many_test_images(monkeypatch):
-    features, labels, _ = cohort()
-    features[3] = 0
-    options = {"num_classes": 2, "k": 5, "temperature": 0.01}
-    whole = vote(features, labels, features, **options)
-    monkeypatch.setattr("retfm_dist.evaluate.protocols._KNN_BLOCK", 7)
-    blocks = vote(features, labels, features, **options)
-    np.testing.assert_allclose(whole, blocks, atol=1e-12)
-    assert ((whole >= 0) & (whole <= 1)).all()
 
 
 @pytest.mark.parametrize("width", [8, 300])

@@ -31,6 +31,14 @@ def test_fits_that_agree_add_nothing_and_fits_that_do_not_add_at_most_as_much_ag
     assert estimate(values, wildly, CROSS).variance == pytest.approx(2 * 0.06)
 
 
+def test_fits_whose_effects_are_not_returned_add_less():
+    wildly = np.array([0.1, -0.2, 0.1]) + np.array([1, -1, 1, -1, 1, -1])[:, None]
+    for repeats in (len(wildly), MIN_REPEATS - 1):
+        design = Design("cross_validation", 5, reciprocity=0.3)
+        found = estimate(np.full(repeats, 0.7), wildly[:repeats], design)
+        assert found.variance == pytest.approx(1.3 * found.fixed_variance)
+
+
 def test_few_repeats_take_the_largest_effect_and_say_so():
     few = np.tile([0.1, -0.2, 0.1], (MIN_REPEATS - 1, 1))
     found = estimate(np.full(MIN_REPEATS - 1, 0.7), few, CROSS)
@@ -75,23 +83,35 @@ def seeds(values, *, num_patients=40):
 
 def test_few_seeds_widen_the_interval():
     found = seeds([0.70, 0.80, 0.75])
-    fixed, of_seeds = 20 * (0.003**2 + 0.004**2), 0.05**2 / 3
+    fixed, of_seeds = 20 * (0.003**2 + 0.004**2), 0.05**2 / 3  # the seeds do the same to all
     quantile = Student(39, of_seeds / (fixed + of_seeds), 2).quantile(0.975)
     assert quantile > 1.3 * stats.t.ppf(0.975, 39)
     interval = found.interval(scale="plain", num_patients=40, alpha=0.05)
     assert interval.high - interval.low == pytest.approx(2 * quantile * np.sqrt(fixed + of_seeds))
 
 
-def test_two_seeds_and_few_patients_allow_no_statement():
-    few = seeds([0.70, 0.80])
+def test_two_seeds_allow_no_statement_about_others():
+    few = seeds([0.70, 0.80], num_patients=800)
     interval = few.interval(scale="unit", num_patients=20, alpha=0.05)
     assert interval.low is None
-    assert "two training seeds and 40 patients, an interval needs three seeds" in interval.note
+    assert interval.note == "insufficient: 2 training seeds, an interval needs 3"
     verdict = judge_difference(few, margin=0.02, num_patients=20, alpha=0.05)
     assert (verdict.verdict, verdict.p) == ("insufficient", None)
     assert verdict.interval == interval
-    for enough in (seeds([0.70, 0.80, 0.75]), seeds([0.70, 0.80], num_patients=100)):
+    for enough in (seeds([0.70, 0.80, 0.75]), seeds([0.70])):
         assert enough.interval(scale="unit", num_patients=20, alpha=0.05).low is not None
+
+
+def test_what_patients_explain_of_the_spread_of_seeds_is_known_by_the_patients():
+    generator = np.random.default_rng(1)
+    influences = 0.01 + 0.01 * generator.normal(size=(3, 40))
+    of_both = influences.var(axis=0, ddof=1).sum() / 3
+    for of_seeds, share in ((0.9 * of_both, 0.0), (1.5 * of_both, 0.5 * of_both)):
+        values = 0.8 + np.array([-1, 0, 1]) * np.sqrt(3 * of_seeds)
+        found = estimate(values, influences, Design("seeds"))
+        fixed = (influences.mean(axis=0) ** 2).sum()
+        assert found.variance == pytest.approx(fixed + share)
+        assert found.reference(20).share == pytest.approx(share / found.variance)
 
 
 def test_seeds_that_agree_or_a_single_one_leave_the_patients():

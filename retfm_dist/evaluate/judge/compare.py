@@ -14,7 +14,7 @@ from retfm_dist.statistics.auroc import auroc, auroc_metric
 from retfm_dist.statistics.bootstrap import patient_resamples, seed_for
 from retfm_dist.statistics.clusters import code_patients
 from retfm_dist.statistics.delong import delong_test
-from retfm_dist.statistics.estimate import Estimate, estimate
+from retfm_dist.statistics.estimate import Design, Estimate, estimate
 from retfm_dist.statistics.paired import (
     PairedTest,
     Verdict,
@@ -97,7 +97,7 @@ def align(a: Predictions, b: Predictions) -> Predictions:
     ):
         if (left is None) != (right is None) or (left is not None and (left != right).any()):
             raise EvaluateError(f"the two files differ in the column {name}", where=where)
-    if (a.num_classes, a.design, a.num_replicates) != (b.num_classes, b.design, b.num_replicates):
+    if _shape(a) != _shape(b):
         raise EvaluateError(
             "the two files were made in different ways",
             where=where,
@@ -123,12 +123,19 @@ def claim_of(verdict: Verdict, a: str, b: str, *, margin: float) -> str:
         "inferior": f"{a} is worse than {b}",
         "equivalent": f"{a} and {b} are equivalent within {margin:g}",
         "inconclusive": f"no difference between {a} and {b} is shown, nor is there none",
-        "insufficient": f"{a} and {b} cannot be compared: too few patients",
+        "insufficient": f"{a} and {b} cannot be compared: too few patients or seeds",
     }[verdict]
 
 
 def _shape(item: Predictions) -> str:
-    return f"{item.num_classes} classes, {item.num_replicates} x {item.design.kind}"
+    design = item.design
+    folds = f" of {design.num_folds} folds" if design.num_folds else ""
+    return f"{item.num_classes} classes, {item.num_replicates} x {design.kind}{folds}"
+
+
+def _joint_design(a: Predictions, b: Predictions) -> Design:
+    """Return what the replicates of a difference are; the larger reciprocity errs on the wide."""
+    return max(a.design, b.design, key=lambda design: design.reciprocity)
 
 
 def compare_metrics(
@@ -149,6 +156,7 @@ def compare_metrics(
         thresholds: Operating points of either model, by the same names.
     """
     measured = [measure_replicates(item, t) for item, t in zip((a, b), thresholds, strict=True)]
+    design = _joint_design(a, b)
     compared = {}
     for name, first in measured[0][0].items():
         if direction_of(name) == "none" or first.influence is None or name not in measured[1][0]:
@@ -162,7 +170,7 @@ def compare_metrics(
         )
         sign = -1.0 if direction_of(name) == "lower" else 1.0
         difference = estimate(
-            sign * (values[0] - values[1]), sign * (influences[0] - influences[1]), a.design
+            sign * (values[0] - values[1]), sign * (influences[0] - influences[1]), design
         )
         compared[name] = Comparison(
             metric=name,

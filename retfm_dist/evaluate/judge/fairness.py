@@ -292,10 +292,13 @@ def compare_group_gaps(
     values_a = np.array([found.value_a for found in by_group.values()])
     values_b = np.array([found.value_b for found in by_group.values()])
     rarest = min(scored.groups[code].rarest for code in judged)
+    few_seeds = any(found.difference.has_too_few_seeds for found in by_group.values())
     return GapDifference(
         scored.grouping.name,
         float(np.ptp(values_a)),
         float(np.ptp(values_b)),
         by_group,
-        compare_gaps(differences, variances, rarest) if (variances > 0).all() else None,
+        compare_gaps(differences, variances, rarest)
+        if (variances > 0).all() and not few_seeds
+        else None,
     )

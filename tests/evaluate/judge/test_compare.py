@@ -55,6 +55,18 @@ def test_a_planted_difference_is_found_by_every_test_and_turns_with_the_models()
     assert checks["delong_clustered"]["p"] < 0.01
 
 
+def test_a_difference_takes_the_larger_reciprocity_of_the_two():
+    a, b = (predictions(seed, num_patients=60) for seed in (0, 1))
+    one_sided, none = (dataclasses.replace(a, reciprocity=share) for share in (0.4, 0.0))
+
+    def variance(*models):
+        return compare_metrics(*models, margin=0.02, alpha=0.05)["auroc"].difference.variance
+
+    assert variance(one_sided, b) == variance(b, one_sided) == pytest.approx(variance(a, b))
+    b = dataclasses.replace(b, reciprocity=0.0)
+    assert variance(none, b) < variance(one_sided, b) < variance(a, b)
+
+
 def test_a_model_is_equivalent_to_itself():
     a, _ = pair()
     assert compare_metrics(a, a, margin=0.02, alpha=0.05)["auroc"].test.verdict == "equivalent"
