@@ -102,16 +102,16 @@ def test_two_seeds_allow_no_statement_about_others():
         assert enough.interval(scale="unit", num_patients=20, alpha=0.05).low is not None
 
 
-def test_what_patients_explain_of_the_spread_of_seeds_is_known_by_the_patients():
+def test_the_variance_is_at_least_that_of_these_seeds_and_little_known_by_their_spread():
     generator = np.random.default_rng(1)
     influences = 0.01 + 0.01 * generator.normal(size=(3, 40))
+    fixed = (influences.mean(axis=0) ** 2).sum()
     of_both = influences.var(axis=0, ddof=1).sum() / 3
-    for of_seeds, share in ((0.9 * of_both, 0.0), (1.5 * of_both, 0.5 * of_both)):
+    for of_seeds, more in ((0.9 * of_both, 0.0), (1.5 * of_both, 0.5 * of_both)):
         values = 0.8 + np.array([-1, 0, 1]) * np.sqrt(3 * of_seeds)
         found = estimate(values, influences, Design("seeds"))
-        fixed = (influences.mean(axis=0) ** 2).sum()
-        assert found.variance == pytest.approx(fixed + share)
-        assert found.reference(20).share == pytest.approx(share / found.variance)
+        assert found.variance == pytest.approx(fixed + more)
+        assert found.reference(20).share == pytest.approx(of_seeds / found.variance)
 
 
 def test_seeds_that_agree_or_a_single_one_leave_the_patients():
