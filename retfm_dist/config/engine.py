@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import model_validator
 from typing_extensions import Self
 
+from retfm_dist.config.paths import ConfigPath
 from retfm_dist.config.section import Positive, Section
 
 
@@ -26,6 +27,10 @@ class EngineConfig(Section):
     offload_optimizer: bool = False
     """Whether master weights, moments and the update are in host memory, for a GPU that cannot hold
     them; every step is slower. Only at stage 2."""
+    offload_dir: ConfigPath | None = None
+    """Directory on a fast local disk, such as an NVMe, that holds the offloaded state, of which
+    host memory then keeps what it has room for; null: all of it is in memory. A rank needs 28 bytes
+    there for each parameter that it updates, 36 with ema_decay, in files that go with it."""
     compile: bool | None = None
     """Whether each transformer block is compiled, which takes minutes at a start; null: on GPUs."""
     attention: Literal["math", "flash", "efficient", "cudnn"] | None = None
@@ -56,4 +61,6 @@ class EngineConfig(Section):
     def _offload_needs_stage_2(self) -> Self:
         if self.offload_optimizer and self.zero_stage != 2:
             raise ValueError(f"offload_optimizer needs zero_stage 2, got {self.zero_stage}")
+        if self.offload_dir and not self.offload_optimizer:
+            raise ValueError("offload_dir is for offload_optimizer, which is false")
         return self

@@ -9,6 +9,7 @@ from typing import Any
 from typing_extensions import Self
 
 from retfm_dist.config.load import config_hash
+from retfm_dist.disk_tensors import DiskTensors
 from retfm_dist.errors import CheckpointError
 from retfm_dist.train.checkpoint.folder import Retention
 from retfm_dist.train.checkpoint.saver import Saver, Status
@@ -34,12 +35,14 @@ class Saving:
         self._run = run
         self._start_step = start_step
         checkpoint = run.config.checkpoint
+        offload_dir = run.config.engine.offload_dir
         self._saver = Saver(
             run.run_dir,
             num_values=sum(len(values) for _, values in run.engine.owned()),
             retention=Retention(checkpoint.keep_last, run.plan.keep_every),
             ranks=run.ranks,
             device=run.device,
+            disk=None if offload_dir is None else DiskTensors(offload_dir),
             copies=run.copier,
         )
         self._trigger = Trigger(

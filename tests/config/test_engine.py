@@ -21,6 +21,7 @@ def test_blocks_are_compiled_on_gpus_unless_the_weights_are_sharded():
         ({"compile": True, "zero_stage": 3}, "compile needs whole weights"),
         ({"zero_stage": 0}, "zero_stage 0 is inexact in bf16"),
         ({"offload_optimizer": True}, "offload_optimizer needs zero_stage 2, got 1"),
+        ({"offload_dir": "/x"}, "offload_dir is for offload_optimizer, which is false"),
         ({"offload_optimizer": True, "zero_stage": 3}, "offload_optimizer needs zero_stage 2"),
     ],
 )

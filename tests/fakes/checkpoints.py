@@ -112,3 +112,11 @@ def tensors_of(directory: Path) -> dict[str, torch.Tensor]:
 def bits_of(directory: Path) -> dict[str, bytes]:
     """Return the bytes of every tensor of a checkpoint, whichever ranks wrote it."""
     return {name: tensor.numpy().tobytes() for name, tensor in tensors_of(directory).items()}
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        assert one[name].dtype == other[name].dtype == torch.float32
+        same = torch.equal(one[name].view(torch.int32), other[name].view(torch.int32))
+        assert same, name

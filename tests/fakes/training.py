@@ -1,6 +1,7 @@
 """A tiny model, a loader without files and a config, for tests of training."""
 
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
@@ -188,10 +189,16 @@ OFFLOADED = "offloaded"
 """In place of a ZeRO stage: 2, with the optimizer in host memory."""
 
 
+ON_DISK = "on disk"
+"""The same, in files."""
+
+
 def sharding(stage: int | str) -> dict[str, Any]:
-    """Return the changes of `tiny_config` for a ZeRO stage, or for `OFFLOADED`."""
+    """Return the changes of `tiny_config` for a ZeRO stage, `OFFLOADED` or `ON_DISK`."""
     if stage == OFFLOADED:
         return {"engine__zero_stage": 2, "engine__offload_optimizer": True}
+    if stage == ON_DISK:
+        return {**sharding(OFFLOADED), "engine__offload_dir": tempfile.gettempdir()}
     return {"engine__zero_stage": stage}
 
 

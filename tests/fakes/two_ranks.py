@@ -35,6 +35,7 @@ from tests.fakes.checkpoints import state_of, weights_of, write_checkpoint
 from tests.fakes.float64_training import BATCH, LR, draw, first_model, oracle
 from tests.fakes.training import (
     OFFLOADED,
+    ON_DISK,
     FakeLoader,
     TinyMae,
     TinyOutput,
@@ -48,7 +49,7 @@ from tests.fakes.training import (
 CASES = [
     (0, "fp32", 4), (1, "fp32", 4), (1, "fp32", 2), (2, "fp32", 2), (3, "fp32", 2),
     (1, "bf16", 4), (1, "bf16", 2), (2, "bf16", 2), (3, "bf16", 4),
-    (OFFLOADED, "fp32", 2), (OFFLOADED, "bf16", 4),
+    (OFFLOADED, "fp32", 2), (OFFLOADED, "bf16", 4), (ON_DISK, "fp32", 2),
 ]  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import torch
 
+from retfm_dist.disk_tensors import DiskTensors
 from retfm_dist.durable import write_json
 from retfm_dist.ranks.agreement import from_each, from_main, highest
 from retfm_dist.ranks.world import Ranks
@@ -82,6 +83,7 @@ class Saver:
         retention: Which checkpoints stay.
         ranks: Which rank this is.
         device: Where the state is.
+        disk: Where the copy of the state is; None: in memory.
         copies: Is told of each checkpoint that is complete; on the main rank, if at all.
     """
 
@@ -93,6 +95,7 @@ class Saver:
         retention: Retention,
         ranks: Ranks,
         device: torch.device,
+        disk: DiskTensors | None = None,
         copies: Copies | None = None,
     ) -> None:
         """Take the memory for a copy of what this rank owns, and start the thread that writes."""
@@ -102,7 +105,7 @@ class Saver:
         self._copies = copies
         self._start_id = from_main(lambda: secrets.token_hex(4), ranks=ranks)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        self._snapshot = Snapshot(num_values, device=device)
+        self._snapshot = Snapshot(num_values, device=device, disk=disk)
         self._save: _Save | None = None
         self._committed = 0
 

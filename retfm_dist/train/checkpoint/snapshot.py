@@ -1,10 +1,11 @@
-"""Copy of a rank's state in host memory, laid out as its file will be."""
+"""Copy of a rank's state on the host, laid out as its file will be."""
 
 from collections.abc import Iterable
 
 import numpy as np
 import torch
 
+from retfm_dist.disk_tensors import DiskTensors
 from retfm_dist.train.checkpoint.layout import Stretch
 from retfm_dist.train.checkpoint.part import part_header
 
@@ -13,17 +14,23 @@ Owned = Iterable[tuple[Stretch, torch.Tensor]]
 
 
 class Snapshot:
-    """One host buffer, taken again and again; pinned where it is copied from a GPU.
+    """One buffer, taken again and again; pinned where it is copied from a GPU.
 
     Args:
         num_values: Number of fp32 values that it holds.
         device: Where the values come from.
+        disk: Where the buffer is; None: in memory.
     """
 
-    def __init__(self, num_values: int, *, device: torch.device) -> None:
+    def __init__(
+        self, num_values: int, *, device: torch.device, disk: DiskTensors | None = None
+    ) -> None:
         """Allocate the buffer, and touch it, so that no training step waits for its pages."""
         self._device = device
-        self._values = torch.empty(num_values, pin_memory=device.type == "cuda").zero_()
+        if disk is None:
+            self._values = torch.empty(num_values, pin_memory=device.type == "cuda").zero_()
+        else:
+            self._values = disk.zeros(num_values)
 
     def take(self, owned: Owned) -> tuple[bytes, memoryview]:
         """Copy the values; when this returns, they may change on the device.

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from retfm_dist.config import PretrainConfig
+from retfm_dist.disk_tensors import DiskTensors
 from retfm_dist.errors import CheckpointError
 from retfm_dist.ranks.world import Ranks, spans_hosts
 from retfm_dist.train.checkpoint.layout import Stretch
@@ -25,6 +26,7 @@ from retfm_dist.train.engine.gradients import (
 )
 from retfm_dist.train.engine.host_clock import HostClock
 from retfm_dist.train.engine.library import import_deepspeed
+from retfm_dist.train.engine.offload import move_to_disk
 from retfm_dist.train.engine.optimizer import build_optimizer
 from retfm_dist.train.engine.own_gradients import OwnGradients
 from retfm_dist.train.engine.partitions import MOMENTS, WEIGHTS, Partitions, find_partitions
@@ -111,12 +113,16 @@ class Engine:
         if ranks.world_size == 1:
             exchange_nothing(self._engine)
         limit_groups(config.run.collective_timeout_s)
+        disk = None if config.engine.offload_dir is None else DiskTensors(config.engine.offload_dir)
+        if disk is not None:
+            move_to_disk(model, self._engine.optimizer, disk)
         self._partitions: Partitions = find_partitions(
             model,
             optimizer=optimizer,
             zero_optimizer=self._engine.optimizer,
             ranks=ranks,
             ema_decay=config.optimizer.ema_decay,
+            disk=disk,
         )
         self._partitions.set_weights(exact)
         # Frozen parameters (the sine tables) are rounded with everything else in bf16, as the

@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from retfm_dist.disk_tensors import DiskTensors
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.checkpoint.layout import AVERAGE, KINDS, Stretch
 
@@ -53,6 +54,7 @@ class Partitions:
         pieces: This rank's piece; absent where the rank holds nothing of a parameter.
         is_replicated: Whether every rank holds every parameter whole (stage 0).
         ema_decay: Decay of the running mean of the weights; None keeps none.
+        disk: Where moments and mean are; None: in memory, beside the weights.
     """
 
     optimizer: torch.optim.Optimizer
@@ -60,6 +62,7 @@ class Partitions:
     pieces: dict[str, Piece]
     is_replicated: bool
     ema_decay: float | None = None
+    disk: DiskTensors | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -159,10 +162,12 @@ class Partitions:
         """Return what AdamW makes for a tensor at its first step, with another count."""
         # The fused kernel reads the count where the weights are.
         count = torch.tensor(float(num_updates), dtype=torch.float32, device=owner.device)
+        zeros_like = torch.zeros_like if self.disk is None else self.disk.zeros_like
+        values = owner.detach()
         state = {"step": count}
         if self.ema_decay is not None:
-            state[AVERAGE] = owner.detach().clone()
-        return state | {key: torch.zeros_like(owner, requires_grad=False) for key in MOMENTS}
+            state[AVERAGE] = zeros_like(values).copy_(values)
+        return state | {key: zeros_like(values) for key in MOMENTS}
 
 
 def find_partitions(
@@ -172,6 +177,7 @@ def find_partitions(
     zero_optimizer: Any,
     ranks: Ranks,
     ema_decay: float | None = None,
+    disk: DiskTensors | None = None,
 ) -> Partitions:
     """Find this rank's pieces after `deepspeed.initialize`.
 
@@ -181,6 +187,7 @@ def find_partitions(
         zero_optimizer: DeepSpeed's optimizer; the same object as `optimizer` at stage 0.
         ranks: Which rank this is.
         ema_decay: Decay of the running mean of the weights; None keeps none.
+        disk: Where moments and mean are to be; None: in memory, beside the weights.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     return Partitions(
@@ -189,6 +196,7 @@ def find_partitions(
         pieces=dict(_find_pieces(trainable, optimizer, zero_optimizer, ranks)),
         is_replicated=zero_optimizer is optimizer,
         ema_decay=ema_decay,
+        disk=disk,
     )
 
 

@@ -109,7 +109,9 @@ def _zero_config(
         "ignore_unused_parameters": True,
     }
     if offloads:
-        values["offload_optimizer"] = {"device": "cpu", "pin_memory": True}
+        # `Engine` moves it to a disk from there, which pinned memory would not allow.
+        is_pinned = config.engine.offload_dir is None
+        values["offload_optimizer"] = {"device": "cpu", "pin_memory": is_pinned}
     if stage == 3:
         values |= {
             "stage3_prefetch_bucket_size": bucket,

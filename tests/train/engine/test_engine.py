@@ -10,9 +10,10 @@ from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.engine import Engine, load_weights
 from retfm_dist.train.engine.optimizer import parameter_groups
 from retfm_dist.train.schedule import plan_run
-from tests.fakes.checkpoints import state_of, weights_of
+from tests.fakes.checkpoints import assert_same_bits, state_of, weights_of
 from tests.fakes.training import (
     OFFLOADED,
+    ON_DISK,
     TinyMae,
     accumulate,
     batches_of,
@@ -25,7 +26,7 @@ RANKS = Ranks()
 CASES = [
     (0, "fp32", 4), (1, "fp32", 4), (2, "fp32", 4), (3, "fp32", 4),
     (1, "bf16", 4), (2, "bf16", 4), (3, "bf16", 4), (1, "bf16", 8), (3, "bf16", 8),
-    (OFFLOADED, "fp32", 4), (OFFLOADED, "fp32", 8), (OFFLOADED, "bf16", 4),
+    (OFFLOADED, "fp32", 4), (OFFLOADED, "fp32", 8), (OFFLOADED, "bf16", 4), (ON_DISK, "bf16", 4),
 ]  # fmt: skip
 
 
@@ -57,14 +58,6 @@ def run_plain(config, steps):
         optimizer.step()
         losses.append(loss.item())
     return losses, model
-
-
-def assert_same_bits(one, other):
-    assert one.keys() == other.keys()
-    for name in one:
-        assert one[name].dtype == other[name].dtype == torch.float32
-        same = torch.equal(one[name].view(torch.int32), other[name].view(torch.int32))
-        assert same, name
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3, OFFLOADED])

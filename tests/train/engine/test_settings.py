@@ -38,6 +38,7 @@ def test_offload_keeps_the_optimizer_in_host_memory_and_pytorchs_own(tmp_path):
         tiny_config(tmp_path, engine__zero_stage=2, engine__offload_optimizer=True), world_size=1
     )
     assert values["zero_optimization"]["offload_optimizer"]["device"] == "cpu"
+    assert values["zero_optimization"]["offload_optimizer"]["pin_memory"]
     assert not values["zero_force_ds_cpu_optimizer"]
     assert "offload_optimizer" not in deepspeed_config(tiny_config(tmp_path), world_size=1)
 
