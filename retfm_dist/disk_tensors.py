@@ -46,7 +46,7 @@ class DiskTensors:
                 where=self._folder,
                 got=error.strerror,
                 expected=f"{num_bytes / 1e9:.3g} GB more" if is_full else "a writable directory",
-                hint="give engine.offload_dir a directory of a local disk with more room",
+                hint="give engine.offload_dir another directory of a local disk",
             ) from error
         return torch.frombuffer(memory, dtype=dtype)
 
