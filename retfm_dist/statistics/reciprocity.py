@@ -31,4 +31,4 @@ def reciprocity(judged: NDArray, trained: NDArray, weights: FloatArray) -> float
     reverse = pairs % size * size + pairs // size
     found = np.minimum(np.searchsorted(pairs, reverse), len(pairs) - 1)
     returned = np.where(pairs[found] == reverse, sums[found], 0.0)
-    return float((sums * returned).sum() / (sums**2).sum())
+    return min(float((sums * returned).sum() / (sums**2).sum()), 1.0)  # rounded

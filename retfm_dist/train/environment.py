@@ -23,7 +23,7 @@ def describe_environment(
     Args:
         config: The run.
         ranks: For the world size.
-        engine: What computes: "accelerator" and "optimizer".
+        engine: What computes: "accelerator", "optimizer" and "attention".
     """
     return {
         "python": platform.python_version(),

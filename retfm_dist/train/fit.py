@@ -122,7 +122,7 @@ def _train_from(
     with contextlib.closing(engine):
         overrides = _overrides(config, state)
         run = Run(**vars(job), engine=engine, skips=_skips(job), overrides=overrides)
-        from_main(lambda: _describe_start(run, step), ranks=ranks)
+        from_main(lambda: _describe_start(run, step, model), ranks=ranks)
         displays = Displays(run, start_step=step, model=model, saved=state or None)
         judge = Judge(config.stability, state.get("stability"))
         bad = BadSamples(
@@ -171,13 +171,17 @@ def _overrides(config: PretrainConfig, state: Mapping[str, Any]) -> tuple[dict[s
     return (*state["overrides"], *new)
 
 
-def _describe_start(run: Run, step: int) -> None:
+def _describe_start(run: Run, step: int, model: TrainableModel) -> None:
     """Write config, environment and cohort, and cut the logs back to `step`; main rank only."""
     describe_start(
         run.run_dir,
         run.config,
         ranks=run.ranks,
-        engine={"accelerator": run.device_name, "optimizer": run.engine.optimizer_name},
+        engine={
+            "accelerator": run.device_name,
+            "optimizer": run.engine.optimizer_name,
+            "attention": model.attention(run.device),
+        },
         loader=run.loader,
         step=step,
         overrides=run.overrides,

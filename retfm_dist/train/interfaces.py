@@ -40,6 +40,11 @@ class TrainableModel(Protocol):
         ...
 
     @property
+    def attention(self) -> Callable[[torch.device], str]:
+        """Says which attention kernels a device may use for which shape."""
+        ...
+
+    @property
     def flops_per_image(self) -> int:
         """Operations of the reference model's training step on one image."""
         ...

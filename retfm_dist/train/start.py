@@ -115,7 +115,7 @@ def describe_start(
         run_dir: The run directory.
         config: The run.
         ranks: For the world size.
-        engine: What computes: "accelerator" and "optimizer".
+        engine: What computes: "accelerator", "optimizer" and "attention".
         loader: Says who is in the images.
         step: Completed steps.
         overrides: What has been changed in the course of the run, and at which step.

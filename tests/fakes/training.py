@@ -75,6 +75,7 @@ class FakeModel:
     draw: Callable[[torch.Tensor, torch.Tensor], np.ndarray] = draw_nothing
     flops_per_image: int = 1_000_000
     compile: Callable[[], None] = lambda: None
+    attention: Callable[[torch.device], str] = lambda device: "5x12 math"
 
 
 @dataclasses.dataclass(frozen=True)

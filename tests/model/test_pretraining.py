@@ -32,6 +32,20 @@ def test_weights_to_start_from_are_read_when_asked_for_and_not_before(tmp_path):
     assert torch.equal(model.module.decoder_pred.weight, other.decoder_pred.weight)
 
 
+def test_the_attention_kernels_of_encoder_and_decoder_are_told(tmp_path, monkeypatch):
+    device = torch.device("cpu")
+    config = pretrain_config(tmp_path)
+    by_table = {(5, 8): ("math",), (17, 8): ("flash", "efficient")}
+    monkeypatch.setattr(
+        "retfm_dist.model.pretraining.kernels_for", lambda device, dtype, *shape: by_table[shape]
+    )
+    told = build_pretraining_model(config).attention(device)
+    assert told == "5x8 math, 17x8 flash or efficient"
+    engine = config.engine.model_copy(update={"attention": "cudnn"})
+    told = build_pretraining_model(config.model_copy(update={"engine": engine})).attention(device)
+    assert told == "5x8 cudnn, 17x8 cudnn"
+
+
 def test_the_picture_is_of_the_model_itself(tmp_path):
     model = build_pretraining_model(pretrain_config(tmp_path))
     model.initialize()

@@ -56,6 +56,7 @@ def test_blocks_are_compiled_where_the_config_says_so(
     environment = json.loads((tmp_path / "environment.json").read_text())
     assert environment["accelerator"] == "cpu"
     assert environment["optimizer"] == "DeepSpeedZeroOptimizer"
+    assert environment["attention"] == "5x12 math"
 
 
 def test_a_run_leaves_all_that_the_contract_names(tmp_path, device, caplog):
