@@ -6,14 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from retfm_dist.statistics.reciprocity import reciprocity
-
 WIDTH = 32
 """Features per image."""
 PENALTY = 30.0
 """Of the ridge regression."""
-NEIGHBORS = 20
-"""That vote."""
 
 
 @dataclass(frozen=True)
@@ -73,30 +69,6 @@ def fit_ridge(features: NDArray, labels: NDArray) -> NDArray:
     centered = features - features.mean(axis=0)
     gram = centered.T @ centered + PENALTY * np.eye(features.shape[1])
     return np.linalg.solve(gram, centered.T @ (labels - labels.mean()))
-
-
-def vote(train: Cohort, features: NDArray) -> NDArray:
-    """Return [N] the share of positives among the nearest training images of each image."""
-    return train.labels[nearest_of(train, features)].mean(axis=1)
-
-
-def nearest_of(train: Cohort, features: NDArray) -> NDArray:
-    """Return [N, NEIGHBORS] the training images that vote on each image."""
-    distances = (train.features**2).sum(axis=1) - 2 * features @ train.features.T
-    return np.argpartition(distances, NEIGHBORS, axis=1)[:, :NEIGHBORS]
-
-
-def vote_reciprocity(cohort: Cohort, folds: NDArray) -> float:
-    """Return how far patients vote on those who vote on them, given [N] folds."""
-    judged, trained = [], []
-    for fold in np.unique(folds):
-        test = folds == fold
-        train = cohort.keep(~test)
-        nearest = nearest_of(train, cohort.features[test])
-        judged.append(np.repeat(cohort.patients[test], NEIGHBORS))
-        trained.append(train.patients[nearest].ravel())
-    pairs = np.concatenate(judged), np.concatenate(trained)
-    return reciprocity(*pairs, np.ones(len(pairs[0])))
 
 
 def true_auroc(weights: NDArray, effect: float) -> float:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.simulations.cohorts import (
-    NEIGHBORS,
     Cohort,
     draw_cohort,
     draw_folds,
@@ -17,9 +17,8 @@ from benchmarks.simulations.cohorts import (
     effect_of,
     fit_ridge,
     true_auroc,
-    vote,
-    vote_reciprocity,
 )
+from retfm_dist.evaluate.neighbors import vote, vote_reciprocity
 from retfm_dist.statistics.auroc import auroc
 from retfm_dist.statistics.clusters import code_patients
 from retfm_dist.statistics.estimate import FIXED, Design, estimate
@@ -27,6 +26,8 @@ from retfm_dist.statistics.suite import measure_auroc
 
 NUM_FOLDS, NUM_REPEATS = 5, 10
 _NEW_PATIENTS = 2_000
+_NEIGHBORS, _TEMPERATURE = 20, 0.1
+"""Of the votes that are simulated."""
 Covered = bool | None
 """Whether an interval covers the truth; None where none is given."""
 
@@ -73,7 +74,7 @@ def cells() -> Iterator[Cell]:
         effect = effects[label]
         yield Cell("cross-validation", patients, prevalence, effect, label, _cross_validate)
     for patients, label in product((60, 200), ("no signal", "middle", "strong")):
-        kind = f"cross-validation, {NEIGHBORS} neighbors"
+        kind = f"cross-validation, {_NEIGHBORS} neighbors"
         yield Cell(kind, patients, 0.35, effects[label], label, _cross_validate_neighbors)
 
 
@@ -119,12 +120,18 @@ def _cross_validate(cell: Cell, rng: np.random.Generator) -> Covered:
 def _cross_validate_neighbors(cell: Cell, rng: np.random.Generator) -> Covered:
     """The same of a vote of neighbors, whose truth is counted on many new patients."""
     new = draw_cohort(rng, _NEW_PATIENTS, cell.prevalence, cell.effect)
+    options: Any = {"k": _NEIGHBORS, "temperature": _TEMPERATURE}
 
     def fit(train: Cohort, test: NDArray) -> tuple[NDArray, float]:
-        scores = vote(train, np.concatenate([test, new.features]))
+        judged = np.concatenate([test, new.features])
+        shares = vote(train.features, train.labels, judged, num_classes=2, **options)
+        scores = shares[:, 1]
         return scores[: len(test)], auroc(new.labels, scores[len(test) :])
 
-    return _repeat_folds(cell, rng, fit, vote_reciprocity)
+    def returned(cohort: Cohort, folds: NDArray) -> float:
+        return vote_reciprocity(cohort.features, cohort.patients, folds, **options)
+
+    return _repeat_folds(cell, rng, fit, returned)
 
 
 def _repeat_folds(
