@@ -12,7 +12,8 @@ REPETITIONS = 400
 LOWEST, HIGHEST, MOST_FALSE = 0.93 - 3 * 0.011, 0.97 + 3 * 0.0085, 0.05 + 3 * 0.011
 CELLS, DECISIONS, METRICS = list(cells()), list(decisions()), list(metrics_cells())
 
-pytestmark = pytest.mark.exhaustive
+# The votes of neighbors among 200 patients take a quarter of an hour a situation.
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(3600)]
 
 
 @pytest.mark.parametrize("index", range(len(CELLS)), ids=[cell.name for cell in CELLS])
