@@ -39,6 +39,8 @@ class HostFacts:
         data_error: Why not.
         images_per_s: Rate at which it decodes, all threads of one rank; None where not measured.
         free_bytes: On the file system of the run directory.
+        offload_free_bytes: On that of engine.offload_dir; None where there is no such directory.
+        is_one_disk: Whether these two are the same.
         open_files: Limit of this process.
         num_cores: Cores that a process started here may use.
         exported_secrets: Names of variables that hold a secret and that the launcher shows.
@@ -53,6 +55,8 @@ class HostFacts:
     data_error: str | None
     images_per_s: float | None
     free_bytes: int
+    offload_free_bytes: int | None
+    is_one_disk: bool
     open_files: int
     num_cores: int
     exported_secrets: tuple[str, ...]
@@ -76,6 +80,9 @@ def collect_facts(config: PretrainConfig, *, decode_s: float) -> HostFacts:
         images_per_s = measure_decoding(config, seconds=decode_s) if decode_s else None
     except (RetfmError, OSError) as error:
         data_error = str(error)
+    offload_dir = config.engine.offload_dir
+    if offload_dir is not None and not offload_dir.is_dir():
+        offload_dir = None
     gpus = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     return HostFacts(
         host=socket.gethostname(),
@@ -85,6 +92,8 @@ def collect_facts(config: PretrainConfig, *, decode_s: float) -> HostFacts:
         data_error=data_error,
         images_per_s=images_per_s,
         free_bytes=free_bytes(config.run.dir),
+        offload_free_bytes=None if offload_dir is None else free_bytes(offload_dir),
+        is_one_disk=offload_dir is not None and _are_one_disk(config.run.dir, offload_dir),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         num_cores=usable_cores(),
         exported_secrets=exported_secrets(os.environ, _env_files()),
@@ -116,8 +125,7 @@ def measure_decoding(config: PretrainConfig, *, seconds: float) -> float:
 
 def free_bytes(path: Path) -> int:
     """Return the space that a user has on the file system of a path that may not exist yet."""
-    existing = next(parent for parent in (path, *path.resolve().parents) if parent.exists())
-    found = os.statvfs(existing)
+    found = os.statvfs(_existing(path))
     return found.f_bavail * found.f_frsize
 
 
@@ -134,6 +142,16 @@ def exported_secrets(variables: Mapping[str, str], env_files: Iterable[Path]) ->
             lines = path.read_text(encoding="utf-8").splitlines()
             exported |= {line.partition("=")[0].strip() for line in lines if "=" in line}
     return tuple(sorted(n for n in exported if any(word in n.upper() for word in _SECRET)))
+
+
+def _existing(path: Path) -> Path:
+    """Return a path, or the nearest directory above it that exists."""
+    return next(parent for parent in (path, *path.resolve().parents) if parent.exists())
+
+
+def _are_one_disk(path: Path, other: Path) -> bool:
+    """Return whether two paths are on one file system."""
+    return _existing(path).stat().st_dev == _existing(other).stat().st_dev
 
 
 def _env_files() -> list[Path]:

@@ -78,6 +78,7 @@ def _alone(host: Host, needs: Needs, *, num_hosts: int) -> Iterator[Finding]:
             f"{needs.checkpoint_bytes / _GB:.1f} GB",
             "free some space, or lower checkpoint.keep_last",
         )
+    yield from _offloading(host.name, facts, needs)
     if facts.open_files < needs.open_files:
         yield Finding(
             host.name,
@@ -105,6 +106,25 @@ def _alone(host: Host, needs: Needs, *, num_hosts: int) -> Iterator[Finding]:
                 "wanted",
                 "raise data.decode_threads, pack smaller images, or decode on the GPU",
             )
+
+
+def _offloading(name: str, facts: HostFacts, needs: Needs) -> Iterator[Finding]:
+    """Yield what is wrong with the disk that the optimizer's state is to be on."""
+    if not needs.offload_bytes:
+        return
+    hint = "name another directory of a local disk, the same on all hosts"
+    if facts.offload_free_bytes is None:
+        yield Finding(name, "engine.offload_dir is not a directory", hint)
+        return
+    wanted = needs.offload_bytes + (needs.checkpoint_bytes if facts.is_one_disk else 0)
+    if facts.offload_free_bytes < wanted:
+        beside = ", the checkpoints included" if facts.is_one_disk else ""
+        yield Finding(
+            name,
+            f"{facts.offload_free_bytes / _GB:.1f} GB are free for engine.offload_dir, it needs "
+            f"{wanted / _GB:.1f} GB{beside}",
+            hint,
+        )
 
 
 def _beside(host: Host, asked: Sequence[Host]) -> Iterator[Finding]:

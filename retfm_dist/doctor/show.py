@@ -13,8 +13,11 @@ def show_report(hosts: Sequence[Host], needs: Needs, findings: Sequence[Finding]
     for host in hosts:
         print(f"{host.name}: {_describe(host)}")
     rate = "unknown" if needs.images_per_s is None else f"{needs.images_per_s:,.0f} images/s"
+    offloaded = ""
+    if needs.offload_bytes:
+        offloaded = f"{needs.offload_bytes / _GB:.1f} GB a host for engine.offload_dir, "
     print(
-        f"the run needs {needs.checkpoint_bytes / _GB:.1f} GB for checkpoints, "
+        f"the run needs {needs.checkpoint_bytes / _GB:.1f} GB for checkpoints, {offloaded}"
         f"{needs.cores_per_rank} cores a rank, and sends {needs.step_bytes / _GB:.2f} GB a step "
         f"between hosts; throughput aimed at: {rate}"
     )

@@ -20,6 +20,20 @@ def test_a_host_says_what_it_is(shards, tmp_path):
     assert found.images_per_s is None
     assert found.num_cores == usable_cores()
     assert found.free_bytes == pytest.approx(free_bytes(tmp_path), rel=0.1)
+    assert (found.offload_free_bytes, found.is_one_disk) == (None, False)
+
+
+@pytest.mark.parametrize(("folder", "is_one_disk"), [(".", True), ("/dev/shm", False)])
+def test_the_disk_of_an_offloaded_optimizer_is_looked_at(shards, tmp_path, folder, is_one_disk):
+    engine = {"zero_stage": 2, "offload_optimizer": True, "offload_dir": tmp_path / folder}
+    config = pretrain_config(tmp_path / "run", shards=shards)
+    config = config.model_copy(update={"engine": config.engine.model_copy(update=engine)})
+    found = collect_facts(config, decode_s=0)
+    assert found.is_one_disk == is_one_disk
+    assert found.offload_free_bytes == pytest.approx(free_bytes(tmp_path / folder), rel=0.1)
+    engine["offload_dir"] = tmp_path / "missing"
+    config = config.model_copy(update={"engine": config.engine.model_copy(update=engine)})
+    assert collect_facts(config, decode_s=0).offload_free_bytes is None
 
 
 def test_a_shard_that_is_missing_is_named(shards, tmp_path):

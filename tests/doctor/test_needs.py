@@ -27,3 +27,15 @@ def test_a_throughput_that_is_asked_for_counts():
     found = needs_of(VITL, num_hosts=1, accelerators=("unknown",), images_per_s=1792.0)
     assert (found.images_per_s, found.step_s) == (1792.0, 1.0)
     assert needs_of(VITL, num_hosts=1, accelerators=("unknown",)).images_per_s is None
+
+
+def test_an_optimizer_on_a_disk_takes_room_on_every_host(tmp_path):
+    words = ["engine.zero_stage=2", "engine.offload_optimizer=true"]
+    words.append(f"engine.offload_dir={tmp_path}")
+    config = load_config(find_config("vitl_moorfields.yaml"), words)
+    found = needs_of(config, num_hosts=2, accelerators=())
+    assert found.offload_bytes == pytest.approx(28 * 329.5e6 / 2, rel=0.01)
+    config = load_config(find_config("vitl_moorfields.yaml"), [*words, "optimizer.ema_decay=0.999"])
+    found = needs_of(config, num_hosts=2, accelerators=())
+    assert found.offload_bytes == pytest.approx(36 * 329.5e6 / 2, rel=0.01)
+    assert needs_of(VITL, num_hosts=2, accelerators=()).offload_bytes == 0

@@ -1,5 +1,7 @@
 import pytest
+import torch
 
+from retfm_dist.disk_tensors import DiskTensors
 from retfm_dist.ranks.world import Ranks
 from retfm_dist.train.engine.engine import Engine
 from tests.fakes.checkpoints import assert_same_bits, state_of
@@ -7,6 +9,7 @@ from tests.fakes.files import file_of
 from tests.fakes.training import (
     OFFLOADED,
     TinyMae,
+    run_fit,
     run_steps,
     sharding,
     tiny_config,
@@ -46,3 +49,21 @@ def test_the_state_is_on_the_disk_and_its_bits_are_those_of_memory(tmp_path, dev
     assert_same_bits(disk.average, memory.average)
     for key, moments in memory.moments.items():
         assert_same_bits(disk.moments[key], moments)
+
+
+@pytest.mark.parametrize(("ema_decay", "bytes_per_parameter"), [(None, 28), (0.9, 36)])
+def test_a_run_takes_the_room_that_is_documented(
+    tmp_path, device, monkeypatch, ema_decay, bytes_per_parameter
+):
+    taken = []
+    zeros = DiskTensors.zeros
+
+    def counted(self, num_values, *, dtype=torch.float32):
+        taken.append(num_values * dtype.itemsize)
+        return zeros(self, num_values, dtype=dtype)
+
+    monkeypatch.setattr(DiskTensors, "zeros", counted)
+    changes = {**sharding(OFFLOADED), "optimizer__ema_decay": ema_decay}
+    run_fit(tiny_config(tmp_path, **changes, engine__offload_dir=str(tmp_path)))
+    num_parameters = sum(p.numel() for p in TinyMae().parameters() if p.requires_grad)
+    assert sum(taken) == pytest.approx(bytes_per_parameter * num_parameters, rel=0.02)
