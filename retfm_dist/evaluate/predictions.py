@@ -45,7 +45,7 @@ class Predictions:
         probabilities: [R, N, C] of the classes; of a regression [R, N, 1], the predicted number.
         folds: [R, N] fold in which each image was predicted; None outside a cross-validation.
         has_seeds: Whether replicates are training seeds.
-        splits: [N] "val" or "test" (others are possible); None where there is one set.
+        splits: [N] "train", "val" or "test"; None where there is one set.
         attributes: [N] text of each further column by name; None where a value is missing.
         fits: Facts of each fit.
         reciprocity: How far the effect of one patient on another's score is returned, in [0, 1]; 1

@@ -6,7 +6,8 @@ Columns, in any order:
     subject_id or patient_id    its patient, the unit of every interval
     y                           true class, 0 .. C-1, or a number
     p_0 .. p_C-1                probabilities; or `prediction`, a number
-    split                       "val" rows choose thresholds, "test" rows are judged (optional)
+    split                       "val" rows choose thresholds, "test" rows are judged, "train" rows
+                                are left out (optional)
     fold, repeat                of a cross-validation (optional)
     seed                        of the training (optional)
     anything else               an attribute: age, sex, ethnicity, device, site, eye, ...
@@ -31,6 +32,7 @@ from retfm_dist.evaluate.replicates import arrange_replicates
 
 _IMAGE, _PATIENT = ("uid", "image_id"), ("subject_id", "patient_id")
 _RESERVED = {*_IMAGE, *_PATIENT, "y", "prediction", "split", "fold", "repeat", "seed"}
+_SPLITS = ("train", "val", "test")
 _SUM_TOLERANCE = 1e-3
 """How far probabilities may be from adding up to 1: files often hold them in half precision."""
 
@@ -68,6 +70,7 @@ def read_predictions(path: Path, *, expected: dict[str, str] | None = None) -> P
     splits = _text(table, "split", path)
     if splits is not None:
         _check_splits(splits, patients, path)
+        _check_test_images(splits, labels, path, has_classes=probabilities.shape[1] > 1)
     return Predictions(
         model=facts.get("model", path.stem),
         task=facts.get("task", ""),
@@ -260,6 +263,14 @@ def _text(table: pyarrow.Table, name: str, path: Path) -> NDArray | None:
 
 def _check_splits(splits: NDArray, patients: NDArray, path: Path) -> None:
     """Refuse a patient in two splits: thresholds would be chosen on those they are judged on."""
+    unknown = ~np.isin(splits, _SPLITS)
+    if unknown.any():
+        raise EvaluateError(
+            "no such split",
+            where=_place(path, "split", unknown),
+            got=splits[unknown][0],
+            expected=", ".join(_SPLITS),
+        )
     of_patient: dict[str, str] = {}
     for row, (patient, split) in enumerate(zip(patients.tolist(), splits.tolist(), strict=True)):
         if of_patient.setdefault(patient, split) != split:
@@ -268,6 +279,25 @@ def _check_splits(splits: NDArray, patients: NDArray, path: Path) -> None:
                 where=f"{path}, column split, row {row + 1}",
                 got=f"{of_patient[patient]} and {split}",
             )
+
+
+def _check_test_images(splits: NDArray, labels: NDArray, path: Path, *, has_classes: bool) -> None:
+    """Refuse a file on whose test images nothing can be judged."""
+    test = splits == "test"
+    if not test.any():
+        raise EvaluateError(
+            "no test images",
+            where=f"{path}, column split",
+            got=", ".join(sorted(set(splits.tolist()))),
+            expected="rows with split = test",
+        )
+    if has_classes and len(np.unique(labels[test])) < 2:
+        raise EvaluateError(
+            "the test images are of one class",
+            where=f"{path}, column y",
+            got=labels[test][0],
+            expected="at least two classes among rows with split = test",
+        )
 
 
 def _attributes(table: pyarrow.Table, rows: NDArray) -> dict[str, NDArray]:

@@ -123,6 +123,18 @@ FAULTS = {
         {"split": ["val", *["test"] * 11]},
         "column split, row 2: a patient in two splits; got val and test",
     ),
+    "unknown split": (
+        {"split": [*["test"] * 10, *["Test"] * 2]},
+        "column split, row 11: no such split; got Test, expected train, val, test",
+    ),
+    "no test image": (
+        {"split": ["val"] * 6 + ["train"] * 6},
+        "column split: no test images; got train, val",
+    ),
+    "test images of one class": (
+        {"split": ["test"] * 6 + ["val"] * 6, "y": [1] * 6 + [0, 1] * 3},
+        "column y: the test images are of one class; got 1",
+    ),
     "null split": ({"split": [None, *["test"] * 11]}, "column split, row 1: a value is missing"),
 }
 

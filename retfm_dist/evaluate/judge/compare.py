@@ -75,7 +75,7 @@ def align(a: Predictions, b: Predictions) -> Predictions:
 
     Raises:
         EvaluateError: The two are not about the same images, patients, labels, splits or kind of
-            replicates.
+            replicates, or they are the same predictions.
     """
     where = f"{a.model} and {b.model}"
     order = {uid: index for index, uid in enumerate(b.uids.tolist())}
@@ -103,6 +103,13 @@ def align(a: Predictions, b: Predictions) -> Predictions:
             where=where,
             got=f"{_shape(a)}; {_shape(b)}",
             expected="equal numbers of classes, repeats, folds and seeds",
+        )
+    if np.array_equal(a.probabilities, b.probabilities[:, rows]):
+        # A file copied or named twice: "equivalent" would be said of a model and itself.
+        raise EvaluateError(
+            "the two files hold the same predictions",
+            where=where,
+            hint="name the prediction files of two models",
         )
     return replace(
         b,

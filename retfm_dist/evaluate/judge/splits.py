@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.judge.measure import keep_images
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.statistics.operating import choose_threshold
@@ -30,28 +29,10 @@ class Judged:
 
 
 def separate(predictions: Predictions) -> Judged:
-    """Take the test images, and choose thresholds on the validation images.
-
-    Raises:
-        EvaluateError: There are splits, but no test images, or test images of one class only.
-    """
+    """Take the test images, and choose thresholds on the validation images."""
     if predictions.splits is None:
         return Judged(predictions, {})
-    test = predictions.splits == "test"
-    if not test.any():
-        raise EvaluateError(
-            "no test images",
-            where=f"{predictions.model}, column split",
-            got=", ".join(sorted(set(predictions.splits.tolist()))),
-            expected="rows with split = test",
-        )
-    judged = keep_images(predictions, test)
-    if predictions.num_classes > 1 and len(np.unique(judged.labels)) < 2:
-        raise EvaluateError(
-            "the test images are of one class",
-            where=f"{predictions.model}, column y",
-            expected="at least two classes",
-        )
+    judged = keep_images(predictions, predictions.splits == "test")
     validation = predictions.splits == "val"
     return Judged(judged, _thresholds(keep_images(predictions, validation)))
 

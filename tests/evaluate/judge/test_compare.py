@@ -32,6 +32,8 @@ def test_the_order_of_the_rows_does_not_matter():
         (lambda b: dataclasses.replace(b, labels=1 - b.labels), "differ in the column y"),
         (lambda b: dataclasses.replace(b, subject_ids=b.uids), "differ in the column patient"),
         (lambda b: dataclasses.replace(b, splits=np.full(200, "test")), "in the column split"),
+        (lambda b: pair()[0], "hold the same predictions"),
+        (lambda b: keep_images(pair()[0], np.arange(200)[::-1]), "hold the same predictions"),
         (lambda b: predictions(1, num_patients=100), "made in different ways; got 2 classes, 1 x"),
     ],
 )

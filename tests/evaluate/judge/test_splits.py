@@ -1,9 +1,7 @@
 import dataclasses
 
 import numpy as np
-import pytest
 
-from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.judge.splits import separate
 from tests.fakes.predictions import fixed_predictions
 
@@ -29,12 +27,3 @@ def test_without_splits_everything_is_judged_and_nothing_is_chosen():
     assert found.predictions is item
     assert found.thresholds == {}
     assert separate(split(["test"])).thresholds == {}
-
-
-def test_missing_test_images_or_classes_are_errors():
-    with pytest.raises(EvaluateError, match="no test images; got train, val"):
-        separate(split(["val", "train"]))
-    item = fixed_predictions(num_patients=60)
-    splits = np.where(item.labels == 1, "test", "val")
-    with pytest.raises(EvaluateError, match="the test images are of one class"):
-        separate(dataclasses.replace(item, splits=splits))
