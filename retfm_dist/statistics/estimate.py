@@ -34,7 +34,7 @@ by the seeds alone, with R - 1 degrees of freedom; two seeds are too few. `docs/
 the simulations.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -101,6 +101,10 @@ class Estimate:
     variance: float
     fixed_variance: float
     num_seeds: int = 0
+
+    def turned(self, sign: int) -> "Estimate":
+        """Return the estimate of the value times `sign`, 1 or -1."""
+        return replace(self, value=sign * self.value, influence=sign * self.influence)
 
     def reference(self, num_patients: int) -> Student:
         """Return what its error is held against: few patients or seeds say little of their spread.

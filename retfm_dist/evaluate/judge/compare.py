@@ -41,6 +41,7 @@ class Comparison:
         test: What the difference supports.
         num_images: Images compared.
         num_patients: Their patients.
+        num_rarest: Patients of the rarest class.
     """
 
     metric: str
@@ -50,6 +51,7 @@ class Comparison:
     test: PairedTest
     num_images: int
     num_patients: int
+    num_rarest: int
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
@@ -189,6 +191,7 @@ def compare_metrics(
             ),
             num_images=len(a.labels),
             num_patients=len(np.unique(a.subject_ids)),
+            num_rarest=first.num_patients,
         )
     return compared
 

@@ -1,47 +1,30 @@
 """`evaluate transfer`: two models, adapted on some data sets and tested on others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from retfm_dist.evaluate.judge.compare import Comparison, align, compare_metrics
-from retfm_dist.evaluate.judge.measure import Scored, rounded, score
+from retfm_dist.errors import EvaluateError
+from retfm_dist.evaluate.judge.measure import rounded, score
 from retfm_dist.evaluate.judge.output import check_output, write_judgement
 from retfm_dist.evaluate.judge.splits import separate
-from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
-from retfm_dist.evaluate.judge.transfer_cells import Cell, read_cells
-from retfm_dist.evaluate.predictions import Predictions
+from retfm_dist.evaluate.judge.tables import Table, number, span
+from retfm_dist.evaluate.judge.transfer_cells import METRIC, Cell, CellScore, read_cells
+from retfm_dist.evaluate.judge.transfer_places import (
+    Delta,
+    OwnSite,
+    compare_places,
+    delta_table,
+    judge_own_site,
+)
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.statistics.intervals import Interval, make_interval
-from retfm_dist.statistics.multiplicity import holm
 from retfm_dist.statistics.paired import adjusted_verdict
 
-_METRIC = "auroc"
 _CALIBRATION = ("calibration_slope", "calibration_intercept", "ece_debiased", "brier")
-
-
-@dataclass(frozen=True)
-class CellScore:
-    """A cell of a transfer matrix.
-
-    Attributes:
-        cell: Which.
-        predictions: Its test images.
-        scored: Their metrics.
-    """
-
-    cell: Cell
-    predictions: Predictions
-    scored: Mapping[str, Scored]
-
-    @property
-    def auroc(self) -> Scored:
-        """The metric of the matrix."""
-        return self.scored[_METRIC]
 
 
 @dataclass(frozen=True)
@@ -57,24 +40,6 @@ class Drop:
     cell: Cell
     value: float
     interval: Interval
-
-
-@dataclass(frozen=True)
-class Delta:
-    """The two models in one place of the matrix.
-
-    Attributes:
-        cell: Of the first model.
-        comparison: First minus second.
-        p_holm: Adjusted for all places; None without a test.
-        favors_aligned: Whether the model of the test set's own site has the higher value; None
-            where sites are not told, both models are of it, or neither.
-    """
-
-    cell: Cell
-    comparison: Comparison
-    p_holm: float | None
-    favors_aligned: bool | None
 
 
 def judge_transfer(cells_path: Path, out_dir: Path, *, margin: float, alpha: float) -> Path:
@@ -95,8 +60,8 @@ def judge_transfer(cells_path: Path, out_dir: Path, *, margin: float, alpha: flo
     check_output(out_dir)
     scores = [_score(cell, alpha) for cell in read_cells(cells_path)]
     drops = _drops(scores, alpha)
-    deltas = _deltas(scores, margin=margin, alpha=alpha)
-    share = aligned_share(deltas, alpha)
+    deltas = compare_places(scores, margin=margin, alpha=alpha)
+    own_site = judge_own_site(deltas, margin=margin, alpha=alpha)
     numbers = {
         "cells": [_cell_json(item) for item in scores],
         "drops": [
@@ -113,23 +78,23 @@ def judge_transfer(cells_path: Path, out_dir: Path, *, margin: float, alpha: flo
             {
                 **_place(d.cell),
                 "p_holm": rounded(d.p_holm),
-                "favors_aligned": d.favors_aligned,
+                "favors_own_site": d.favors_own_site,
                 "comparison": d.comparison.as_json(),
             }
             for d in deltas
         ],
-        "aligned_share": share,
+        "own_site": None if own_site is None else own_site.as_json(alpha=alpha),
     }
     models = list(dict.fromkeys(item.cell.model for item in scores))
     return write_judgement(
         out_dir,
         "transfer",
         title=f"Transfer of {models[0]} and {models[1]}",
-        sentences=_sentences(drops, deltas, share, models, alpha),
+        sentences=_sentences(drops, deltas, own_site, models, margin=margin, alpha=alpha),
         numbers=numbers,
         tables=[
             *(_matrix(scores, model) for model in models),
-            _delta_table(deltas, models, alpha),
+            delta_table(deltas, models, alpha),
             _drop_table(drops),
             _calibration_table(scores),
         ],
@@ -139,6 +104,13 @@ def judge_transfer(cells_path: Path, out_dir: Path, *, margin: float, alpha: flo
 def _score(cell: Cell, alpha: float) -> CellScore:
     judged = separate(read_predictions(cell.path))
     scored = score(judged.predictions, alpha=alpha, thresholds=judged.thresholds)
+    if METRIC not in scored:
+        raise EvaluateError(
+            "transfer needs classes",
+            where=cell.path,
+            got="predicted numbers",
+            expected="columns p_0, p_1 and so on",
+        )
     return CellScore(cell, judged.predictions, scored)
 
 
@@ -175,60 +147,6 @@ def _without_interval(*parts: CellScore) -> Interval | None:
     return next((interval for interval in intervals if interval.low is None), None)
 
 
-def _deltas(scores: Sequence[CellScore], *, margin: float, alpha: float) -> list[Delta]:
-    first = scores[0].cell.model
-    others = {(s.cell.task, s.cell.train, s.cell.test): s for s in scores if s.cell.model != first}
-    found = []
-    for item in scores:
-        other = others.get((item.cell.task, item.cell.train, item.cell.test))
-        if item.cell.model != first or other is None:
-            continue
-        compared = compare_metrics(
-            item.predictions,
-            align(item.predictions, other.predictions),
-            margin=margin,
-            alpha=alpha,
-        )[_METRIC]
-        found.append((item.cell, compared, _favors_aligned(item.cell, other.cell, compared)))
-    tested = [compared.test.p for _, compared, _ in found]
-    adjusted = iter(holm(np.array([p for p in tested if p is not None])).tolist())
-    return [
-        Delta(cell, compared, None if compared.test.p is None else next(adjusted), favors)
-        for cell, compared, favors in found
-    ]
-
-
-def _favors_aligned(a: Cell, b: Cell, compared: Comparison) -> bool | None:
-    if a.is_aligned is None or b.is_aligned is None or a.is_aligned == b.is_aligned:
-        return None
-    return (compared.test.value > 0) == a.is_aligned
-
-
-def aligned_share(deltas: Sequence[Delta], alpha: float) -> dict[str, Any] | None:
-    """Return in what share of the places the model of the test set's own site is better.
-
-    Source: interval by Clopper and Pearson 1934, doi 10.1093/biomet/26.4.404; it takes the places
-        as independent, which test sets that share patients are not.
-    """
-    known = [d for d in deltas if d.favors_aligned is not None]
-    if not known:
-        return None
-    count = sum(bool(d.favors_aligned) for d in known)
-    test = stats.binomtest(count, len(known))
-    interval = test.proportion_ci(1 - alpha, method="exact")
-    significant = [d for d in known if d.p_holm is not None and d.p_holm <= alpha]
-    return {
-        "places": len(known),
-        "aligned_better": count,
-        "share": rounded(count / len(known)),
-        "lo": rounded(float(interval.low)),
-        "hi": rounded(float(interval.high)),
-        "p": rounded(float(test.pvalue)),
-        "significant_aligned": sum(bool(d.favors_aligned) for d in significant),
-        "significant_other": sum(not d.favors_aligned for d in significant),
-    }
-
-
 def _place(cell: Cell) -> dict[str, Any]:
     return {"task": cell.task, "model": cell.model, "train": cell.train, "test": cell.test}
 
@@ -248,8 +166,10 @@ def _cell_json(item: CellScore) -> dict[str, Any]:
 def _sentences(
     drops: Sequence[Drop],
     deltas: Sequence[Delta],
-    share: Mapping[str, Any] | None,
+    own_site: OwnSite | None,
     models: Sequence[str],
+    *,
+    margin: float,
     alpha: float,
 ) -> list[str]:
     sentences = []
@@ -260,19 +180,15 @@ def _sentences(
                 f"{model}: on other data sets than it was adapted on, the AUROC changes by "
                 f"{number(-float(np.mean(own)), signed=True)} on average over {len(own)} pairs."
             )
+    if not deltas:
+        return [*sentences, "No test set was judged under both models after the same adaptation."]
     verdicts = [adjusted_verdict(d.comparison.test.verdict, d.p_holm, alpha=alpha) for d in deltas]
     sentences.append(
         f"In {verdicts.count('superior')} of {len(deltas)} places {models[0]} is better, in "
         f"{verdicts.count('inferior')} {models[1]}; in {verdicts.count('equivalent')} the two are "
         f"equivalent, in the others nothing is shown."
     )
-    if share is not None:
-        sentences.append(
-            f"The model of the test set's own site has the higher AUROC in "
-            f"{share['aligned_better']} of {share['places']} places "
-            f"({100 * share['share']:.0f} %, {100 * share['lo']:.0f} to {100 * share['hi']:.0f} %)."
-        )
-    return sentences
+    return sentences + ([] if own_site is None else own_site.sentences(margin=margin))
 
 
 def _matrix(scores: Sequence[CellScore], model: str) -> Table:
@@ -283,7 +199,7 @@ def _matrix(scores: Sequence[CellScore], model: str) -> Table:
         row = [task or "-", train]
         for test in tests:
             found = [
-                item.scored[_METRIC]
+                item.scored[METRIC]
                 for item in own
                 if (item.cell.task, item.cell.train, item.cell.test) == (task, train, test)
             ]
@@ -299,25 +215,6 @@ def _matrix(scores: Sequence[CellScore], model: str) -> Table:
         ("task", "adapted on", *tests),
         rows,
     )
-
-
-def _delta_table(deltas: Sequence[Delta], models: Sequence[str], alpha: float) -> Table:
-    rows = [
-        [
-            d.cell.task or "-",
-            d.cell.train,
-            d.cell.test,
-            number(d.comparison.test.value, signed=True),
-            span(d.comparison.test.interval.low, d.comparison.test.interval.high, signed=True),
-            p_text(d.p_holm),
-            adjusted_verdict(d.comparison.test.verdict, d.p_holm, alpha=alpha),
-            {True: "yes", False: "no", None: "-"}[d.favors_aligned],
-        ]
-        for d in deltas
-    ]
-    headings = ("task", "adapted on", "tested on", "difference", "interval", "p (Holm)", "verdict",
-                "own site better")  # fmt: skip
-    return Table("deltas", f"{models[0]} minus {models[1]}", headings, rows)
 
 
 def _drop_table(drops: Sequence[Drop]) -> Table:

@@ -1,10 +1,18 @@
-"""The table that names the prediction files of a transfer study."""
+"""The prediction files of a transfer study: the table that names them, and their scores."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from retfm_dist.errors import EvaluateError
+from retfm_dist.evaluate.judge.measure import Scored
+from retfm_dist.evaluate.predictions import Predictions
+
+METRIC = "auroc"
 
 _REQUIRED = ("model", "train", "test", "path")
 _OPTIONAL = ("task", "model_site", "test_site")
@@ -33,6 +41,11 @@ class Cell:
     test_site: str = ""
 
     @property
+    def place(self) -> tuple[str, str, str]:
+        """Task, adaptation set and test set: where two models meet."""
+        return self.task, self.train, self.test
+
+    @property
     def is_internal(self) -> bool:
         """Whether it is tested on the data set it was adapted on."""
         return self.train == self.test
@@ -41,6 +54,35 @@ class Cell:
     def is_aligned(self) -> bool | None:
         """Whether model and test set are of one site; None where either is not told."""
         return self.model_site == self.test_site if self.model_site and self.test_site else None
+
+
+@dataclass(frozen=True)
+class CellScore:
+    """A cell of a transfer matrix.
+
+    Attributes:
+        cell: Which.
+        predictions: Its test images.
+        scored: Their metrics.
+    """
+
+    cell: Cell
+    predictions: Predictions
+    scored: Mapping[str, Scored]
+
+    @property
+    def auroc(self) -> Scored:
+        """The metric of the matrix."""
+        return self.scored[METRIC]
+
+    def patients(self) -> NDArray:
+        """Return [P] names of the patients in the order of their codes.
+
+        One patient id in two test sets is taken for two patients.
+        """
+        names = self.predictions.subject_ids
+        first = np.sort(np.unique(names, return_index=True)[1])
+        return np.array([f"{self.cell.test}\n{name}" for name in names[first].tolist()])
 
 
 def read_cells(path: Path) -> list[Cell]:
@@ -75,6 +117,8 @@ def read_cells(path: Path) -> list[Cell]:
     models = sorted({cell.model for cell in cells})
     if len(models) != 2:
         raise EvaluateError(
-            "transfer compares two models", where=f"{path}, column model", got=", ".join(models)
+            "transfer compares two models",
+            where=f"{path}, column model",
+            got=", ".join(models) or "none",
         )
     return cells

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.judge.transfer import judge_transfer
 from tests.fakes.prediction_files import write_file
 
@@ -38,14 +39,40 @@ def test_matrices_losses_and_the_advantage_of_the_own_site(tmp_path):
     assert drops["a"]["value"] > drops["b"]["value"]
     assert drops["a"]["lo"] > 0
     deltas = {item["test"]: item for item in found["deltas"]}
-    assert deltas["X"]["favors_aligned"] is True
+    assert deltas["X"]["favors_own_site"] is True
     assert deltas["X"]["comparison"]["verdict"] == "superior"
-    share = found["aligned_share"]
+    share = found["own_site"]
     assert share["places"] == 2
     assert share["lo"] <= share["share"] <= share["hi"]
-    assert share["share"] == pytest.approx(share["aligned_better"] / 2)
+    assert share["share"] == pytest.approx(share["own_site_better"] / 2)
+    assert share["advantage"]["places"] == 2
+    assert share["advantage"]["lo"] <= share["advantage"]["difference"]
     for name in ("matrix_a", "matrix_b", "deltas", "drops", "calibration"):
         assert (tmp_path / "out" / f"{name}.csv").is_file()
+
+
+def test_numbers_instead_of_classes_are_refused(tmp_path):
+    lines = ["model,train,test,path"]
+    for seed, model in enumerate("ab"):
+        write_file(tmp_path / f"{model}.parquet", seed=seed, is_regression=True)
+        lines.append(f"{model},X,X,{model}.parquet")
+    (tmp_path / "cells.csv").write_text("\n".join(lines))
+    with pytest.raises(EvaluateError, match=r"a.parquet: transfer needs classes; got predicted"):
+        judge_transfer(tmp_path / "cells.csv", tmp_path / "out", margin=0.02, alpha=0.05)
+
+
+def test_models_that_never_meet_are_not_compared(tmp_path):
+    lines = ["model,model_site,train,test,test_site,path"]
+    for seed, model in enumerate("ab"):
+        write_file(tmp_path / f"{model}.parquet", seed=seed)
+        lines.append(f"{model},x,{model},x,x,{model}.parquet")
+    (tmp_path / "cells.csv").write_text("\n".join(lines))
+    judge_transfer(tmp_path / "cells.csv", tmp_path / "out", margin=0.02, alpha=0.05)
+    found = json.loads((tmp_path / "out" / "transfer.json").read_text())
+    assert (found["deltas"], found["own_site"]) == ([], None)
+    assert found["sentences"] == [
+        "No test set was judged under both models after the same adaptation."
+    ]
 
 
 def test_losses_of_few_patients_have_no_interval(tmp_path):

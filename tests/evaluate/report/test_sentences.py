@@ -21,7 +21,7 @@ from tests.fakes.evaluation import checked, evaluation
 def test_a_sentence_says_no_more_than_the_test(tmp_path, verdict, text):
     test = PairedTest(0.1, Interval(0.05, 0.15), 0.01, 0.9, verdict)
     pair = PairResult(
-        "a", "b", "bright", "linear", Comparison("auroc", 0, 0, None, test, 1, 1), 0.01, 0.05
+        "a", "b", "bright", "linear", Comparison("auroc", 0, 0, None, test, 1, 1, 1), 0.01, 0.05
     )
     config = checked(evaluation(tmp_path))
     sentence = summarize([pair], config, {"linear": "linear probe"})[0]
