@@ -15,6 +15,7 @@ from benchmarks.simulations.cohorts import (
     fit_ridge,
 )
 from retfm_dist.statistics.auroc import auroc, auroc_metric
+from retfm_dist.statistics.averages import average
 from retfm_dist.statistics.estimate import FIXED, Design, estimate
 from retfm_dist.statistics.gaps import compare_gaps, gap_test, outcomes_of
 from retfm_dist.statistics.paired import PairedTest, judge_difference, permutation_p, permute_ranks
@@ -73,6 +74,13 @@ def decisions() -> Iterator[Decision]:
     yield Decision("difference of gaps of 0.12, groups of 200/400, 200/400", True,
                    lambda rng: _gap_difference(rng, ((200, 400),) * 2, 0.12))  # fmt: skip
     yield from _seed_decisions()
+    for patients in (60, 200):
+        yield Decision(f"mean over 6 places, 2 test sets of {patients} patients, no difference",
+                       False,
+                       lambda rng, n=patients: _claims(_places(rng, n, 3, 0.85, 0.85))
+                       )  # fmt: skip
+    yield Decision("mean over 6 places, 2 test sets of 200 patients, 0.90 against 0.85", True,
+                   lambda rng: _claims(_places(rng, 200, 3, 0.90, 0.85)))  # fmt: skip
 
 
 def _seed_decisions() -> Iterator[Decision]:
@@ -115,6 +123,34 @@ def _paired(rng, num_patients: int, first: float, second: float) -> PairedTest:
         np.array([a.value - b.value]), np.array([a.influence - b.influence]), FIXED
     )
     return judge_difference(difference, margin=0.02, num_patients=a.num_patients, alpha=0.05)
+
+
+def _places(rng, num_patients: int, num_tasks: int, first: float, second: float) -> PairedTest:
+    """Two models on two test sets, whose patients and half of whose noise several tasks share."""
+    differences, names, rarest = [], [], []
+    for test_set in range(2):
+        labels, patients = draw_labels(rng, num_patients, 0.35)
+        common = _two_scores(rng, labels, patients, first, second)
+        for _ in range(num_tasks):
+            a, b = (
+                measure_auroc(
+                    labels,
+                    effect_of(area) * labels
+                    + np.sqrt(0.5) * (score - effect_of(area) * labels)
+                    + np.sqrt(0.5) * draw_scores(rng, labels, patients, 0.0),
+                    patients,
+                )
+                for area, score in zip((first, second), common, strict=True)
+            )
+            differences.append(
+                estimate(
+                    np.array([a.value - b.value]), np.array([a.influence - b.influence]), FIXED
+                )
+            )
+            names.append(num_patients * test_set + np.arange(num_patients))
+            rarest.append(a.num_patients)
+    mean = average(differences, names)
+    return judge_difference(mean, margin=0.02, num_patients=min(rarest), alpha=0.05)
 
 
 def _seeds(

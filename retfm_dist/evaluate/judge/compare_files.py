@@ -20,6 +20,7 @@ from retfm_dist.evaluate.judge.measure import rounded
 from retfm_dist.evaluate.judge.output import Figure, check_output, write_judgement
 from retfm_dist.evaluate.judge.splits import separate
 from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
+from retfm_dist.evaluate.judge.titles import metric_title
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.statistics.meta import PooledEffect, pool_effects
 from retfm_dist.statistics.multiplicity import benjamini_hochberg, holm
@@ -179,7 +180,7 @@ def _sentences(
         verdict = adjusted_verdict(found.test.verdict, p, alpha=options.alpha)
         phrase = claim_of(verdict, "A", "B", margin=options.margin)
         sentences.append(
-            f"{item.name}: {phrase}; difference of {options.primary} "
+            f"{item.name}: {phrase}; difference of {metric_title(options.primary)} "
             f"{number(found.test.value, signed=True)} "
             f"({span(found.test.interval.low, found.test.interval.high, signed=True)})."
         )
@@ -214,7 +215,7 @@ def _primary_table(
     ]
     return Table(
         "primary",
-        f"Primary: {options.primary}",
+        f"Primary: {metric_title(options.primary)}",
         ("test set", "A", "B", "A - B", f"{100 * (1 - options.alpha):g} % interval", "p",
          "p (Holm)", "p equivalence", "verdict", "images / patients"),
         rows,
@@ -258,6 +259,7 @@ def _secondary_table(
         ("test set", "metric", "A", "B", "A - B", "interval", "p", "p (Benjamini-Hochberg)"),
         rows,
         "Exploratory: the adjustment keeps the share of false claims down, not each of them.",
+        {c.metric: metric_title(c.metric) for _, c in secondary},
     )
 
 
@@ -291,8 +293,8 @@ def _forest(
     ]
     if pooled is not None:
         rows.append(ForestRow("together", pooled.value, pooled.low, pooled.high, is_pooled=True))
-    axis = f"difference of {options.primary}, A - B; shaded: margin"
+    axis = f"difference of {metric_title(options.primary)}, A - B; shaded: margin"
     return Figure(
-        f"Differences of {options.primary}",
+        f"Differences of {metric_title(options.primary)}",
         draw_forest(rows, axis=axis, margin=options.margin, prefix="forest"),
     )

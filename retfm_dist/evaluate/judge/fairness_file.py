@@ -23,6 +23,7 @@ from retfm_dist.evaluate.judge.measure import rounded
 from retfm_dist.evaluate.judge.output import check_output, write_judgement
 from retfm_dist.evaluate.judge.splits import Judged, separate
 from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
+from retfm_dist.evaluate.judge.titles import metric_title
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.statistics.clusters import code_patients
@@ -76,23 +77,29 @@ def judge_fairness(
         for grouping in groupings
     ]
     gaps = _compare(judged, other, scored, margin, options.alpha)
-    adjusted = _adjust(scored)
+    adjusted = _adjust([None if item.gap is None else item.gap.p for item in scored])
+    adjusted_gaps = _adjust(
+        [None if gap.heterogeneity is None else gap.heterogeneity.p for gap in gaps]
+    )
     numbers: dict[str, Any] = {
         "file": path.name,
         "against": None if against is None else against.name,
         "threshold": rounded(judged.thresholds.get("spec90")),
         "attributes": [_grouping_json(item, p) for item, p in zip(scored, adjusted, strict=True)],
-        "gaps_of_two_models": [gap.as_json() for gap in gaps],
+        "gaps_of_two_models": [
+            {**gap.as_json(), "p_holm": rounded(p)}
+            for gap, p in zip(gaps, adjusted_gaps, strict=True)
+        ],
     }
     return write_judgement(
         out_dir,
         "fairness",
         title=f"Fairness of {path.name}" + (f" against {against.name}" if against else ""),
-        sentences=_sentences(scored, adjusted, gaps, judged, options.alpha),
+        sentences=_sentences(scored, adjusted, gaps, adjusted_gaps, judged, options.alpha),
         numbers=numbers,
         tables=[
             _gap_table(scored, adjusted),
-            *([_difference_table(gaps)] if gaps else []),
+            *([_difference_table(gaps, adjusted_gaps)] if gaps else []),
             *(_group_table(item) for item in scored),
         ],
     )
@@ -123,16 +130,17 @@ def _compare(
     return [gap for gap in found if gap is not None]
 
 
-def _adjust(scored: Sequence[GroupingScore]) -> list[float | None]:
-    known = np.array([item.gap.p for item in scored if item.gap is not None])
-    adjusted = iter(holm(known).tolist())
-    return [None if item.gap is None else next(adjusted) for item in scored]
+def _adjust(p_values: Sequence[float | None]) -> list[float | None]:
+    """Adjust one p value per attribute; None stays None."""
+    adjusted = iter(holm(np.array([p for p in p_values if p is not None])).tolist())
+    return [None if p is None else next(adjusted) for p in p_values]
 
 
 def _sentences(
     scored: Sequence[GroupingScore],
     adjusted: Sequence[float | None],
     gaps: Sequence[GapDifference],
+    adjusted_gaps: Sequence[float | None],
     judged: Judged,
     alpha: float,
 ) -> list[str]:
@@ -151,14 +159,12 @@ def _sentences(
                 f"{name}: no evidence of a gap; {number(item.gap.gap)} in AUROC, of which a fair "
                 f"model shows {number(item.gap.expected)} (p {p_text(p)})."
             )
-    for gap in gaps:
-        if gap.heterogeneity is None:
+    for gap, p in zip(gaps, adjusted_gaps, strict=True):
+        if p is None:
             continue
-        is_shown = gap.heterogeneity.p <= alpha / len(gaps)
-        claim = "the two models' gaps differ" if is_shown else "no evidence that the gaps differ"
+        claim = "the two models' gaps differ" if p <= alpha else "no evidence that the gaps differ"
         sentences.append(
-            f"{gap.name}: {claim}, {number(gap.gap_a)} against {number(gap.gap_b)} "
-            f"(p {p_text(gap.heterogeneity.p)})."
+            f"{gap.name}: {claim}, {number(gap.gap_a)} against {number(gap.gap_b)} (p {p_text(p)})."
         )
     if not judged.thresholds:
         sentences.append("No sensitivity or equalized odds: there are no validation images.")
@@ -245,6 +251,7 @@ def _group_table(item: GroupingScore) -> Table:
         rows,
         f"Groups with fewer than {SMALLEST_CELL} patients of a class are not judged; small counts, "
         f"and those that would give them away, are hidden.",
+        {name: metric_title(name) for name in names},
     )
 
 
@@ -271,7 +278,7 @@ def _gap_table(scored: Sequence[GroupingScore], adjusted: Sequence[float | None]
     return Table("gaps", "Gaps between groups", headings, rows, GAP_NOTE)
 
 
-def _difference_table(gaps: Sequence[GapDifference]) -> Table:
+def _difference_table(gaps: Sequence[GapDifference], adjusted: Sequence[float | None]) -> Table:
     rows = [
         [
             gap.name,
@@ -282,16 +289,16 @@ def _difference_table(gaps: Sequence[GapDifference]) -> Table:
             span(found.test.interval.low, found.test.interval.high, signed=True),
             number(gap.gap_a),
             number(gap.gap_b),
-            "-" if gap.heterogeneity is None else p_text(gap.heterogeneity.p),
+            p_text(p),
         ]
-        for gap in gaps
+        for gap, p in zip(gaps, adjusted, strict=True)
         for group, found in gap.by_group.items()
     ]
     headings = ("attribute", "group", "A", "B", "A - B", "interval", "gap of A", "gap of B",
-                "p: equal gaps")  # fmt: skip
+                "p (Holm): equal gaps")  # fmt: skip
     note = (
         "Two models have equal gaps where they differ by the same in every group; the p value is "
-        "that of Cochran's test over the groups, paired by patient and not adjusted; the sentences "
-        "above divide the level by the number of attributes."
+        "that of Cochran's test over the groups, paired by patient, adjusted for the number of "
+        "attributes."
     )
     return Table("gaps_of_two_models", "The gaps of two models", headings, rows, note)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from retfm_dist.cohort.composition import age_band
+from retfm_dist.cohort.composition import age_band, group_order
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.statistics.clusters import code_patients
@@ -66,7 +66,8 @@ def _grouping(predictions: Predictions, names: Sequence[str]) -> Grouping:
         None if any(cell is None for cell in row) else ", ".join(row)
         for row in zip(*columns, strict=True)
     ]
-    groups = tuple(sorted({cell for cell in cells if cell is not None}))
+    known = {row for row in zip(*columns, strict=True) if None not in row}
+    groups = tuple(", ".join(row) for row in sorted(known, key=group_order))
     codes = np.array([-1 if cell is None else groups.index(cell) for cell in cells])
     return Grouping(" x ".join(names), groups, codes, is_joint=len(names) > 1)
 

@@ -25,8 +25,6 @@ from retfm_dist.statistics.suite import (
 
 _DIGITS = 10
 """Decimals kept in JSON and CSV: beyond them lies the rounding of sums."""
-TITLES = {"auroc": "AUROC", "kappa_quadratic": "quadratic kappa"}
-"""Names for people of the metrics that models are compared by."""
 _SCALE_TITLES = {
     "share": "Wilson at the effective number of images",
     "unit": "symmetric in log odds",

@@ -6,6 +6,7 @@ OUT/
     report.md report.html
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -107,10 +108,17 @@ def write_judgement(
 
 
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("retfm_dist.evaluate.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["unbroken"] = _unbroken
+    return environment
+
+
+def _unbroken(text: str) -> str:
+    """Return text whose intervals stay on one line."""
+    return re.sub(r"(?<=\d) to (?=[+-]?\d)", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}", text)

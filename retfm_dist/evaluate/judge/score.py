@@ -11,6 +11,7 @@ from retfm_dist.evaluate.judge.measure import Scored, score, scored_json
 from retfm_dist.evaluate.judge.output import check_output, write_judgement
 from retfm_dist.evaluate.judge.splits import separate
 from retfm_dist.evaluate.judge.tables import Table, number, span
+from retfm_dist.evaluate.judge.titles import metric_title
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.evaluate.predictions_file import read_predictions
 
@@ -73,28 +74,30 @@ def _table(level: str, scored: Mapping[str, Scored], item: Predictions) -> Table
             name,
             number(found.value),
             span(found.interval.low, found.interval.high),
-            str(found.num_images),
+            # Of patients there are as many as there are rows judged.
+            *([] if level == "patient" else [str(found.num_images)]),
             str(found.num_patients),
             found.method or found.interval.note,
         ]
         for name, found in scored.items()
     ]
+    sizes = (f"{level}s",) if level == "patient" else (f"{level}s", "patients")
     return Table(
         f"metrics_{level}",
         f"{level.capitalize()} level: {RULES[level]}",
-        ("metric", "value", "interval", f"{level}s", "patients", "method, or why no interval"),
+        ("metric", "value", "interval", *sizes, "method, or why no interval"),
         rows,
-        f"{len(item.labels)} {level}s of {len(np.unique(item.subject_ids))} patients.",
+        titles={name: metric_title(name) for name in scored},
     )
 
 
 def _sentences(item: Predictions, metrics: Mapping[str, Any], alpha: float) -> list[str]:
     name = "auroc" if item.num_classes > 1 else "mae"
-    found = metrics[name]
+    found, title = metrics[name], metric_title(name)
     sizes = f"{len(item.labels)} images of {len(np.unique(item.subject_ids))} patients"
     if found["lo"] is None:
-        return [f"{name} {number(found['value'])} on {sizes}; no interval: {found['note']}."]
+        return [f"{title} {number(found['value'])} on {sizes}; no interval: {found['note']}."]
     return [
-        f"{name} {number(found['value'])} on {sizes}, {100 * (1 - alpha):g} % interval "
+        f"{title} {number(found['value'])} on {sizes}, {100 * (1 - alpha):g} % interval "
         f"{span(found['lo'], found['hi'])}."
     ]

@@ -3,8 +3,8 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -22,6 +22,7 @@ class Table:
         headings: One per column.
         rows: Cells as text.
         note: What to know before reading it.
+        titles: What people read in place of a cell or heading; CSV keeps the short names.
     """
 
     name: str
@@ -29,6 +30,11 @@ class Table:
     headings: tuple[str, ...]
     rows: Sequence[Sequence[str]]
     note: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+    def shown(self, cells: Sequence[str]) -> list[str]:
+        """Return the cells of a row as people read them."""
+        return [self.titles.get(cell, cell) for cell in cells]
 
     def csv(self) -> str:
         """Return the table as CSV."""
@@ -44,15 +50,15 @@ class Table:
             f"% {' '.join(self.title.split())}",
             rf"\begin{{tabular}}{{{'l' * len(self.headings)}}}",
         ]
-        lines += [r"\toprule", _latex_row(self.headings), r"\midrule"]
-        lines += [_latex_row(row) for row in self.rows]
+        lines += [r"\toprule", _latex_row(self.shown(self.headings)), r"\midrule"]
+        lines += [_latex_row(self.shown(row)) for row in self.rows]
         return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
     def markdown(self) -> str:
         """Return the table in Markdown, with its title and note."""
         lines = [f"## {markdown_text(self.title)}", ""]
-        lines += [markdown_row(self.headings), "|" + "---|" * len(self.headings)]
-        lines += [markdown_row(row) for row in self.rows]
+        lines += [markdown_row(self.shown(self.headings)), "|" + "---|" * len(self.headings)]
+        lines += [markdown_row(self.shown(row)) for row in self.rows]
         return "\n".join([*lines, *(["", markdown_text(self.note)] if self.note else []), ""])
 
 

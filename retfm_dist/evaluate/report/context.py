@@ -6,7 +6,7 @@ from typing import Any
 
 from retfm_dist.cohort.disclosure import SMALLEST_CELL
 from retfm_dist.evaluate.config import EvaluateConfig
-from retfm_dist.evaluate.judge.measure import TITLES
+from retfm_dist.evaluate.judge.titles import metric_title
 from retfm_dist.evaluate.report.compute import PairResult, Result
 from retfm_dist.evaluate.report.examples import examples_source, show_examples
 from retfm_dist.evaluate.report.figures import PALETTE
@@ -60,7 +60,7 @@ def make_context(
             {
                 **samples[task.id],
                 "config": task,
-                "primary": TITLES[task.label.primary],
+                "primary": metric_title(task.label.primary),
                 "subgroups": printable_subgroups(samples[task.id]["subgroups"]),
                 "rows": [_row(item, titles) for item in results if item.key[1] == task.id],
                 "points": [
@@ -112,7 +112,7 @@ def _pair_row(pair: PairResult, titles: Mapping[str, str]) -> dict[str, Any]:
         "a": pair.model_a,
         "b": pair.model_b,
         "protocol": titles[pair.protocol],
-        "metric": TITLES[pair.comparison.metric],
+        "metric": metric_title(pair.comparison.metric),
         "value": test.value,
         "low": test.interval.low,
         "high": test.interval.high,

@@ -6,7 +6,7 @@ from typing import Any
 
 from retfm_dist.evaluate.config import EvaluateConfig
 from retfm_dist.evaluate.judge.compare import claim_of
-from retfm_dist.evaluate.judge.measure import TITLES
+from retfm_dist.evaluate.judge.titles import metric_title
 from retfm_dist.evaluate.report.compute import PairResult
 
 _MOST_SENTENCES = 4
@@ -45,8 +45,8 @@ def _sentence(
     numbers = ""
     if interval.low is not None and interval.high is not None:
         numbers = (
-            f" (difference of {TITLES[pair.comparison.metric]} {pair.comparison.test.value:+.3f}, "
-            f"{interval.low:+.3f} to {interval.high:+.3f})"
+            f" (difference of {metric_title(pair.comparison.metric)} "
+            f"{pair.comparison.test.value:+.3f}, {interval.low:+.3f} to {interval.high:+.3f})"
         )
     return f"{tasks[pair.task]}, {titles[pair.protocol]}: {phrase}{numbers}."
 

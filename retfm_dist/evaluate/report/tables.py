@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from retfm_dist.cohort.disclosure import printable_groups
-from retfm_dist.evaluate.judge.measure import TITLES, Scored
+from retfm_dist.evaluate.judge.measure import Scored
 from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
+from retfm_dist.evaluate.judge.titles import metric_title
 from retfm_dist.evaluate.report.compute import PairResult, Result
 
 
@@ -63,7 +64,7 @@ def _differences(pairs: Sequence[PairResult], titles: Mapping[str, str]) -> Tabl
         rows.append(
             [
                 *(pair.task, titles[pair.protocol], pair.model_a, pair.model_b),
-                TITLES[pair.comparison.metric],
+                metric_title(pair.comparison.metric),
                 number(test.value, digits=4, signed=True),
                 number(test.interval.low, digits=4, signed=True),
                 number(test.interval.high, digits=4, signed=True),

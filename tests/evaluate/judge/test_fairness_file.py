@@ -37,6 +37,19 @@ def test_two_models_are_compared_group_by_group_and_confounders_standardized(tmp
     assert 0 <= gap["p"] <= 1
 
 
+def test_gaps_of_two_models_are_adjusted_for_the_number_of_attributes(tmp_path):
+    a = write_file(tmp_path / "a.parquet", num_patients=400)
+    b = write_file(tmp_path / "b.parquet", num_patients=400, seed=2)
+    found, _ = judged(tmp_path, a, against=b)
+    ps = sorted(gap["p"] for gap in found["gaps_of_two_models"])
+    adjusted = sorted(gap["p_holm"] for gap in found["gaps_of_two_models"])
+    assert adjusted == pytest.approx([min(2 * ps[0], 1), max(ps[1], min(2 * ps[0], 1))])
+    sentences = [text for text in found["sentences"] if "gaps" in text]
+    for gap, text in zip(found["gaps_of_two_models"], sentences, strict=True):
+        assert f"(p {gap['p_holm']:.3f})" in text
+        assert ("the two models' gaps differ" in text) == (gap["p_holm"] <= 0.05)
+
+
 def test_joint_groups_print_no_counts_that_would_undo_the_hiding_of_single_ones(tmp_path):
     path = write_file(tmp_path / "a.parquet", num_patients=400)
     found, out = judged(tmp_path, path, intersections=[("sex", "age")])

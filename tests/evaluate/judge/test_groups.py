@@ -26,6 +26,12 @@ def test_patients_are_divided_by_what_the_file_says_and_missing_is_no_group():
     assert found[2].is_joint
 
 
+def test_age_bands_stand_in_the_order_of_age():
+    (found,) = find_groupings(item(age=["95", "95", "31", "31", "44", "44", "85", "85"]), [], [])
+    assert found.groups == ("<40", "40-49", ">=80")
+    assert found.codes.tolist() == [2, 0, 1, 2]
+
+
 def test_unknown_columns_and_attributes_of_the_image_are_errors():
     with pytest.raises(EvaluateError, match="m: no column sex; got columns none"):
         find_groupings(item(), ["sex"], [])

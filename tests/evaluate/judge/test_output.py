@@ -29,6 +29,16 @@ def test_a_judgement_is_numbers_tables_and_a_page(tmp_path):
     assert 'name="viewport"' in text
 
 
+def test_an_interval_stays_on_one_line(tmp_path):
+    table = Table("t", "T", ("a",), [["0.1 (-0.2 to +0.3)"], ["up to 3"]])
+    page = write_judgement(
+        tmp_path / "out", "score", title="T", sentences=[], numbers={}, tables=[table]
+    )
+    text = page.read_text()
+    assert "0.1 (-0.2\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}+0.3)" in text
+    assert "up to 3" in text
+
+
 def test_an_earlier_judgement_is_replaced_as_a_whole_and_nothing_else_is_touched(tmp_path):
     out = tmp_path / "out"
     write(out, {"x": 1})

@@ -48,4 +48,4 @@ def test_numbers_are_scored_as_a_regression(tmp_path):
     metrics = found["levels"]["image"]["metrics"]
     assert set(metrics) == {"mae", "r2"}
     assert metrics["mae"]["lo"] < metrics["mae"]["value"] < metrics["mae"]["hi"]
-    assert found["sentences"][0].startswith("mae ")
+    assert found["sentences"][0].startswith("MAE ")

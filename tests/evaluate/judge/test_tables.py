@@ -18,6 +18,14 @@ def test_cells_survive_every_form():
     assert lines[-1] == r"note \*"
 
 
+def test_people_read_titles_and_programs_short_names():
+    table = Table("t", "T", ("metric", "mcc"), [["f1", "0.1"]], titles={"mcc": "MCC", "f1": "F1"})
+    assert table.csv() == "metric,mcc\nf1,0.1\n"
+    assert r"metric & MCC \\" in table.latex()
+    assert "| F1 | 0.1 |" in table.markdown()
+    assert table.shown(table.headings) == ["metric", "MCC"]
+
+
 def test_markdown_has_no_way_out_of_a_cell():
     assert markdown_text("a|b\n# c [x](y) <i>") == r"a\|b \# c \[x\](y) \<i\>"
 

@@ -30,7 +30,7 @@ def test_a_difference_that_does_not_outlast_the_number_of_comparisons_is_inconcl
     results = compute_results(finished / "out", config, ("linear",))
     base = compare_with_first(results, config)[0].comparison
     test = type(base.test)(0.1, base.test.interval, 0.01, 0.9, "superior")
-    comparison = type(base)("auroc", 0.8, 0.7, base.difference, test, 10, 10)
+    comparison = type(base)("auroc", 0.8, 0.7, base.difference, test, 10, 10, 10)
     kept, lost = (PairResult("a", "b", "t", "p", comparison, p, 0.05) for p in (0.04, 0.06))
     assert (kept.verdict, lost.verdict) == ("superior", "inconclusive")
     assert pytest.approx(0.1) == kept.comparison.test.value
