@@ -17,6 +17,7 @@ two folds changes results without leaving a trace in them.
 """
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -301,16 +302,19 @@ def _check_test_images(splits: NDArray, labels: NDArray, path: Path, *, has_clas
 
 
 def _attributes(table: pyarrow.Table, rows: NDArray) -> dict[str, NDArray]:
-    """Return every other column as text; what is missing stays None."""
+    """Return every other column as text; what is missing, not a number or blank is None."""
     attributes = {}
     for name in table.column_names:
         if name in _RESERVED or re.fullmatch(r"p_\d+", name):
             continue
         cells = table.column(name).to_pylist()
-        attributes[name] = np.array(
-            [None if cells[row] is None else str(cells[row]) for row in rows], object
-        )
+        attributes[name] = np.array([_attribute(cells[row]) for row in rows], object)
     return attributes
+
+
+def _attribute(cell: object) -> str | None:
+    is_missing = cell is None or (isinstance(cell, float) and math.isnan(cell))
+    return None if is_missing else str(cell).strip() or None
 
 
 def _no_nulls(column: pyarrow.ChunkedArray, name: str, path: Path) -> None:

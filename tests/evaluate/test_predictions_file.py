@@ -46,6 +46,13 @@ def test_anybodys_predictions_are_read(tmp_path):
     assert found.attributes["sex"].tolist() == ["F", "M", None] * 4
 
 
+def test_blanks_and_what_is_no_number_are_missing_and_no_groups(tmp_path):
+    cells = {"sex": ["F", " ", "", "F "] * 3, "bmi": [21.5, np.nan, 30.0, 21.5] * 3}
+    found = read_predictions(write(tmp_path / "a.parquet", **cells)).attributes
+    assert found["sex"].tolist() == ["F", None, None, "F"] * 3
+    assert found["bmi"].tolist() == ["21.5", None, "30.0", "21.5"] * 3
+
+
 def test_numbers_are_read_as_a_regression(tmp_path):
     y = np.linspace(40, 80, 12)
     path = write(tmp_path / "a.parquet", y=y, prediction=y + 1, p_0=None, p_1=None)

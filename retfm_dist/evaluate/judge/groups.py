@@ -1,5 +1,6 @@
 """Groups of patients by attribute, as a file of predictions states them; nothing is inferred."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retfm_dist.cohort.composition import age_band, group_order
+from retfm_dist.cohort.records import MAX_AGE_YEARS
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.statistics.clusters import code_patients
@@ -107,6 +109,14 @@ def _band(cell: str | None, name: str, where: str) -> str | None:
     if cell is None:
         return None
     try:
-        return age_band(round(float(cell)))
-    except ValueError as error:
-        raise EvaluateError("not an age", where=f"{where}, column {name}", got=cell) from error
+        age = float(cell)
+    except ValueError:
+        age = math.nan
+    if not 0 <= age <= MAX_AGE_YEARS:
+        raise EvaluateError(
+            "not an age",
+            where=f"{where}, column {name}",
+            got=cell,
+            expected=f"years from 0 to {MAX_AGE_YEARS}",
+        )
+    return age_band(age)

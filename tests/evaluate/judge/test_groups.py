@@ -39,5 +39,11 @@ def test_unknown_columns_and_attributes_of_the_image_are_errors():
         find_groupings(item(), [], [])
     with pytest.raises(EvaluateError, match="column sex: a patient in two groups; got F and M"):
         find_groupings(item(sex=["F", "M"] * 4), ["sex"], [])
-    with pytest.raises(EvaluateError, match="column age: not an age; got old"):
-        find_groupings(item(age=["old"] * 8), ["age"], [])
+    for age in ("old", "-4", "240", "nan", "inf"):
+        with pytest.raises(EvaluateError, match=f"column age: not an age; got {age}, expected"):
+            find_groupings(item(age=[age] * 8), ["age"], [])
+
+
+def test_a_patient_is_as_old_as_on_the_last_birthday():
+    (found,) = find_groupings(item(age=["39.9", "39.9", "40.0", "40.0"] * 2), [], [])
+    assert found.groups == ("<40", "40-49")
