@@ -76,7 +76,7 @@ def make_context(
             for task in config.tasks
         ],
         "examples_source": (source_model, source_protocol.title),
-        "remarks": group_remarks(results, titles),
+        "remarks": group_remarks(results, {task.id: task.title for task in config.tasks}, titles),
         "smallest_cell": SMALLEST_CELL,
     }
 

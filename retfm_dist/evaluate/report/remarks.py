@@ -1,5 +1,6 @@
 """What a reader has to know before trusting a number."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -51,11 +52,27 @@ def _fit_remarks(fits: Sequence[Mapping[str, object]]) -> list[str]:
     return remarks
 
 
-def group_remarks(results: Sequence[Result], titles: Mapping[str, str]) -> dict[str, list[str]]:
-    """Return each remark with where it applies."""
-    sources: dict[str, list[str]] = {}
+def group_remarks(
+    results: Sequence[Result], tasks: Mapping[str, str], protocols: Mapping[str, str]
+) -> dict[str, list[str]]:
+    """Return each remark with the tasks it is on, and the results where it is not on all of them.
+
+    Args:
+        results: All of the report.
+        tasks: Titles by id.
+        protocols: Likewise.
+    """
+    sizes = Counter(task for _, task, _ in (result.key for result in results))
+    found: dict[str, dict[str, list[str]]] = {}
     for result in results:
         model, task, protocol = result.key
         for remark in remarks_of(result):
-            sources.setdefault(remark, []).append(f"{task}, {model}, {titles[protocol]}")
-    return sources
+            of_task = found.setdefault(remark, {}).setdefault(task, [])
+            of_task.append(f"{model}, {protocols[protocol]}")
+    return {
+        remark: [
+            tasks[task] if len(names) == sizes[task] else f"{tasks[task]} ({'; '.join(names)})"
+            for task, names in of_tasks.items()
+        ]
+        for remark, of_tasks in found.items()
+    }

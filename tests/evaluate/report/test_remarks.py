@@ -1,7 +1,5 @@
 import dataclasses
 
-import numpy as np
-
 from retfm_dist.evaluate.judge.measure import score
 from retfm_dist.evaluate.report.compute import Result
 from retfm_dist.evaluate.report.remarks import group_remarks, remarks_of
@@ -39,8 +37,11 @@ def test_what_a_reader_has_to_know_is_said():
 
 def test_equal_remarks_are_listed_once_with_their_places():
     items = [result(predictions(num_patients=40, model=name)) for name in ("a", "b")]
-    found = group_remarks(items, {"linear": "linear probe"})
-    assert found["few patients: 20 of the rarer class"] == [
-        "t, a, linear probe", "t, b, linear probe",
-    ]  # fmt: skip
-    assert np.all([isinstance(text, str) for text in found])
+    items[1] = dataclasses.replace(
+        items[1], predictions=dataclasses.replace(items[1].predictions, fits=fits(0.1, edge=True))
+    )
+    found = group_remarks(items, {"t": "Is it so?"}, {"linear": "linear probe"})
+    assert found == {
+        "few patients: 20 of the rarer class": ["Is it so?"],
+        "C at the edge of the grid in 1 of 1 fits": ["Is it so? (b, linear probe)"],
+    }
