@@ -35,6 +35,11 @@ def code_patients(subject_ids: NDArray) -> NDArray:
     return rank[inverse]
 
 
+def patient_names(subject_ids: NDArray) -> NDArray:
+    """Return [P] the names of the patients in the order of their codes."""
+    return subject_ids[np.sort(np.unique(subject_ids, return_index=True)[1])]
+
+
 def patient_labels(labels: NDArray, patients: NDArray) -> NDArray:
     """Return [P] the largest label of each patient.
 

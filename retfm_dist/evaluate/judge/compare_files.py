@@ -18,11 +18,12 @@ from retfm_dist.evaluate.judge.compare import (
 from retfm_dist.evaluate.judge.forest import ForestRow, draw_forest
 from retfm_dist.evaluate.judge.measure import rounded
 from retfm_dist.evaluate.judge.output import Figure, check_output, write_judgement
+from retfm_dist.evaluate.judge.pooling import Pooled, pool_sets
 from retfm_dist.evaluate.judge.splits import separate
 from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
 from retfm_dist.evaluate.judge.titles import metric_title
+from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.evaluate.predictions_file import read_predictions
-from retfm_dist.statistics.meta import PooledEffect, pool_effects
 from retfm_dist.statistics.multiplicity import benjamini_hochberg, holm
 from retfm_dist.statistics.paired import adjusted_verdict
 
@@ -54,15 +55,19 @@ class TestSet:
 
     Attributes:
         name: Name of the first file, or "first against second" where their names differ.
+        predictions: The test images under the first model.
         compared: Comparisons by metric.
         checks: Other tests of the AUROC, JSON values.
+        files: Those of the first and the second model.
     """
 
     __test__ = False  # not a test class
 
     name: str
+    predictions: Predictions
     compared: Mapping[str, Comparison]
     checks: Mapping[str, Any]
+    files: tuple[Path, Path]
 
 
 def compare_files(
@@ -94,14 +99,19 @@ def compare_files(
             )
     primary = [item.compared[options.primary] for item in sets]
     adjusted = _adjust([c.test.p for c in primary], is_primary=True)
-    pooled = _pool(primary, options.alpha)
+    pooled = pool_sets(
+        [(c, item.predictions) for c, item in zip(primary, sets, strict=True)],
+        margin=options.margin,
+        alpha=options.alpha,
+    )
     secondary = [
         (item.name, c) for item in sets for n, c in item.compared.items() if n != options.primary
     ]
     adjusted_secondary = _adjust([c.test.p for _, c in secondary], is_primary=False)
     tables = [
         _primary_table(sets, primary, adjusted, options),
-        *([_pooled_table(pooled)] if pooled else []),
+        _file_table(sets),
+        *([pooled.table()] if pooled else []),
         _secondary_table(secondary, adjusted_secondary),
         *_check_tables(sets),
     ]
@@ -118,12 +128,12 @@ def compare_files(
             }
             for item, p in zip(sets, adjusted, strict=True)
         ],
-        "pooled": None if pooled is None else {k: rounded(v) for k, v in vars(pooled).items()},
+        "pooled": None if pooled is None else pooled.as_json(),
     }
     return write_judgement(
         out_dir,
         "compare",
-        title=f"Comparison of A, {pairs[0][0].stem}, and B, {pairs[0][1].stem}",
+        title=_title(pairs),
         sentences=_sentences(sets, adjusted, pooled, options),
         numbers=numbers,
         tables=tables,
@@ -151,7 +161,7 @@ def _compare_pair(path_a: Path, path_b: Path, options: CompareOptions) -> TestSe
         seed=options.seed,
     )
     name = path_a.stem if path_a.stem == path_b.stem else f"{path_a.stem} against {path_b.stem}"
-    return TestSet(name, compared, checks)
+    return TestSet(name, judged[0].predictions, compared, checks, (path_a, path_b))
 
 
 def _adjust(p_values: Sequence[float | None], *, is_primary: bool) -> list[float | None]:
@@ -160,18 +170,10 @@ def _adjust(p_values: Sequence[float | None], *, is_primary: bool) -> list[float
     return [None if p is None else next(adjusted) for p in p_values]
 
 
-def _pool(primary: Sequence[Comparison], alpha: float) -> PooledEffect | None:
-    usable = [c.difference for c in primary if c.test.p is not None and c.difference.variance > 0]
-    if len(usable) < 2:
-        return None
-    effects, variances = (np.array([getattr(d, n) for d in usable]) for n in ("value", "variance"))
-    return pool_effects(effects, variances, alpha=alpha)
-
-
 def _sentences(
     sets: Sequence[TestSet],
     adjusted: Sequence[float | None],
-    pooled: PooledEffect | None,
+    pooled: Pooled | None,
     options: CompareOptions,
 ) -> list[str]:
     sentences = []
@@ -185,10 +187,7 @@ def _sentences(
             f"({span(found.test.interval.low, found.test.interval.high, signed=True)})."
         )
     if pooled is not None:
-        sentences.append(
-            f"Over {len(sets)} test sets: mean difference {number(pooled.value, signed=True)} "
-            f"({span(pooled.low, pooled.high, signed=True)}), p {p_text(pooled.p)}."
-        )
+        sentences.append(pooled.sentence())
     return sentences
 
 
@@ -222,19 +221,6 @@ def _primary_table(
         f"Differences are turned so that more is better for A. Equivalent: within "
         f"{options.margin:g} by two one-sided tests. Paired by patient.",
     )  # fmt: skip
-
-
-def _pooled_table(pooled: PooledEffect) -> Table:
-    row = [
-        number(pooled.value, signed=True),
-        span(pooled.low, pooled.high, signed=True),
-        p_text(pooled.p),
-        number(pooled.tau2**0.5),
-        f"{100 * pooled.i2:.0f} %",
-    ]
-    headings = ("mean difference", "interval", "p", "tau", "I2")
-    note = "Random effects, DerSimonian-Laird, Hartung-Knapp interval; test sets are independent."
-    return Table("pooled", "All test sets together", headings, [row], note)
 
 
 def _secondary_table(
@@ -281,10 +267,23 @@ def _check_tables(sets: Sequence[TestSet]) -> list[Table]:
     return [Table("cross_checks", "The AUROC by other methods", headings, rows)]
 
 
+def _title(pairs: Sequence[tuple[Path, Path]]) -> str:
+    """Return a title that names two single files; of more, the page has a table."""
+    a, b = pairs[0]
+    is_told = len(pairs) == 1 and a.stem != b.stem
+    return f"Comparison of A, {a.stem}, and B, {b.stem}" if is_told else "Comparison of A and B"
+
+
+def _file_table(sets: Sequence[TestSet]) -> Table:
+    # Not whole paths: the page is the same wherever the files are.
+    rows = [[item.name, *(f"{p.parent.name}/{p.name}" for p in item.files)] for item in sets]
+    return Table("files", "Files of A and B", ("test set", "A", "B"), rows)
+
+
 def _forest(
     sets: Sequence[TestSet],
     primary: Sequence[Comparison],
-    pooled: PooledEffect | None,
+    pooled: Pooled | None,
     options: CompareOptions,
 ) -> Figure:
     rows = [

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.judge.measure import Scored
 from retfm_dist.evaluate.predictions import Predictions
+from retfm_dist.statistics.clusters import patient_names
 
 METRIC = "auroc"
 
@@ -80,9 +81,8 @@ class CellScore:
 
         One patient id in two test sets is taken for two patients.
         """
-        names = self.predictions.subject_ids
-        first = np.sort(np.unique(names, return_index=True)[1])
-        return np.array([f"{self.cell.test}\n{name}" for name in names[first].tolist()])
+        names = patient_names(self.predictions.subject_ids)
+        return np.array([f"{self.cell.test}\n{name}" for name in names.tolist()])
 
 
 def read_cells(path: Path) -> list[Cell]:

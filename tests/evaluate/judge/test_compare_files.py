@@ -41,7 +41,24 @@ def test_several_test_sets_are_pooled_and_their_p_values_adjusted(tmp_path):
     found, _ = compared(pairs, tmp_path / "out")
     assert all(item["primary"]["p_holm"] >= item["primary"]["p"] for item in found["sets"])
     assert found["pooled"]["low"] < found["pooled"]["value"] < found["pooled"]["high"]
+    assert found["pooled"]["shares_patients"] is False
     assert found["sentences"][-1].startswith("Over 3 test sets: mean difference")
+
+
+def test_the_page_says_which_files_are_a_and_b(tmp_path):
+    pairs = []
+    for task in ("dr", "amd"):
+        for folder in ("one", "two"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        a = write_file(tmp_path / "one" / f"{task}.parquet", seed=1)
+        pairs.append((a, write_file(tmp_path / "two" / f"{task}.parquet", seed=len(task))))
+    found, page = compared(pairs, tmp_path / "out")
+    assert "<h1>Comparison of A and B</h1>" in page
+    assert "dr,one/dr.parquet,two/dr.parquet" in (tmp_path / "out" / "files.csv").read_text()
+    assert str(tmp_path) not in page
+    assert found["pooled"]["shares_patients"] is True
+    _, page = compared([(pairs[0][0], pairs[0][1].rename(tmp_path / "b.parquet"))], tmp_path / "o")
+    assert "<h1>Comparison of A, dr, and B, b</h1>" in page
 
 
 def test_another_primary_metric_can_be_named_and_an_unknown_one_cannot(tmp_path):
