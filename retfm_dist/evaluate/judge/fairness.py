@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retfm_dist.evaluate.judge.compare import Comparison, compare_metrics
 from retfm_dist.evaluate.judge.groups import Grouping
-from retfm_dist.evaluate.judge.measure import Scored, keep_images, rounded, score
+from retfm_dist.evaluate.judge.measure import Scored, keep_images, score
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.statistics.auroc import auroc, auroc_metric
 from retfm_dist.statistics.bootstrap import seed_for
@@ -35,6 +34,7 @@ SHOWN = (
     "calibration_intercept", "brier",
 )  # fmt: skip
 THRESHOLD = "spec90"
+RATES = (f"sensitivity_at_{THRESHOLD}", f"specificity_at_{THRESHOLD}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class GroupScore:
     Attributes:
         name: The group.
         num_images: Its images.
+        num_positive_images: The positive ones of them.
         num_patients: Its patients.
         num_positive_patients: Patients with a positive image.
         rarest: Patients of the rarer class.
@@ -54,6 +55,7 @@ class GroupScore:
 
     name: str
     num_images: int
+    num_positive_images: int
     num_patients: int
     num_positive_patients: int
     rarest: int
@@ -179,6 +181,7 @@ def _judge_group(
     return GroupScore(
         name,
         int(inside.sum()),
+        int(labels.sum()),
         len(np.unique(members)),
         len(np.unique(members[labels == 1])),
         rarest,
@@ -251,18 +254,6 @@ class GapDifference:
     gap_b: float
     by_group: Mapping[str, Comparison]
     heterogeneity: Heterogeneity | None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return JSON values."""
-        test = self.heterogeneity
-        return {
-            "attribute": self.name,
-            "gap_a": rounded(self.gap_a),
-            "gap_b": rounded(self.gap_b),
-            "difference_of_gaps": rounded(self.gap_a - self.gap_b),
-            "p": None if test is None else rounded(test.p),
-            "by_group": {name: found.as_json() for name, found in self.by_group.items()},
-        }
 
 
 def compare_group_gaps(

@@ -92,8 +92,8 @@ def p_text(p: float | None) -> str:
     return "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
-def span(low: float | None, high: float | None, *, signed: bool = False) -> str:
+def span(low: float | None, high: float | None, *, digits: int = 3, signed: bool = False) -> str:
     """Return an interval as tables show it; "-" where there is none."""
     if low is None or high is None:
         return "-"
-    return f"{number(low, signed=signed)} to {number(high, signed=signed)}"
+    return " to ".join(number(end, digits=digits, signed=signed) for end in (low, high))

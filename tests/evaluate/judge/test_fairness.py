@@ -67,8 +67,5 @@ def test_equal_gaps_of_two_models_are_not_called_different_and_planted_ones_are(
     assert np.mean(np.array(same) <= 0.05) <= 0.11  # standard error 0.022
     other = [p_of(seed, (0.5, 2.0)) for seed in range(10)]
     assert np.mean(np.array(other) <= 0.05) >= 0.9
-    a = cohort(0)
-    found = compare_group_gaps(a, cohort(1), judged(a), margin=0.02, alpha=0.05)
-    assert found.as_json()["difference_of_gaps"] == pytest.approx(found.gap_a - found.gap_b)
     few = cohort(0, sizes=(100, 18))
     assert compare_group_gaps(few, few, judged(few), margin=0.02, alpha=0.05) is None
