@@ -17,7 +17,7 @@ from retfm_dist.evaluate.judge.compare import (
 )
 from retfm_dist.evaluate.judge.forest import ForestRow, draw_forest
 from retfm_dist.evaluate.judge.measure import rounded
-from retfm_dist.evaluate.judge.output import Figure, check_output, write_judgement
+from retfm_dist.evaluate.judge.output import Figure, Judgement, check_output, write_judgement
 from retfm_dist.evaluate.judge.pooling import Pooled, pool_sets
 from retfm_dist.evaluate.judge.splits import separate
 from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
@@ -130,8 +130,7 @@ def compare_files(
         ],
         "pooled": None if pooled is None else pooled.as_json(),
     }
-    return write_judgement(
-        out_dir,
+    judgement = Judgement(
         "compare",
         title=_title(pairs),
         sentences=_sentences(sets, adjusted, pooled, options),
@@ -139,6 +138,7 @@ def compare_files(
         tables=tables,
         figures=[_forest(sets, primary, pooled, options)],
     )
+    return write_judgement(out_dir, judgement)
 
 
 def _compare_pair(path_a: Path, path_b: Path, options: CompareOptions) -> TestSet:

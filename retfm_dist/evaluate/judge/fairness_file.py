@@ -26,7 +26,7 @@ from retfm_dist.evaluate.judge.fairness_tables import (
 )
 from retfm_dist.evaluate.judge.groups import find_groupings, patient_values
 from retfm_dist.evaluate.judge.measure import rounded
-from retfm_dist.evaluate.judge.output import check_output, write_judgement
+from retfm_dist.evaluate.judge.output import Judgement, check_output, write_judgement
 from retfm_dist.evaluate.judge.splits import Judged, separate
 from retfm_dist.evaluate.judge.tables import p_text
 from retfm_dist.evaluate.predictions import Predictions
@@ -95,8 +95,7 @@ def judge_fairness(
             for gap, p, precision in zip(gaps, adjusted_gaps, precisions, strict=True)
         ],
     }
-    return write_judgement(
-        out_dir,
+    judgement = Judgement(
         "fairness",
         title=f"Fairness of {path.name}" + (f" against {against.name}" if against else ""),
         sentences=[
@@ -111,6 +110,7 @@ def judge_fairness(
             *(group_table(item) for item in scored),
         ],
     )
+    return write_judgement(out_dir, judgement)
 
 
 def _strata(item: Predictions, confounders: Sequence[str]) -> NDArray | None:

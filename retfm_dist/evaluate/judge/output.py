@@ -2,13 +2,14 @@
 
 OUT/
     NAME.json          every number; NAME is score, compare, fairness or transfer
+    metrics.json metrics.csv    of score: the metrics of the images; those of all levels in rows
     TABLE.csv TABLE.tex    each table of the page
     report.md report.html
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,29 @@ class Figure:
 
     title: str
     svg: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What one command has to say.
+
+    Attributes:
+        command: One of `COMMANDS`.
+        title: Of the page.
+        sentences: The result in words, no more than the tests support.
+        numbers: Content of NAME.json.
+        tables: Tables of the page.
+        figures: Its figures.
+        files: Text of further files, by name.
+    """
+
+    command: str
+    title: str
+    sentences: Sequence[str]
+    numbers: Mapping[str, Any]
+    tables: Sequence[Table]
+    figures: Sequence[Figure] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 COMMANDS = ("score", "compare", "fairness", "transfer")
@@ -63,47 +87,30 @@ def write_tables(directory: Path, tables: Sequence[Table]) -> None:
         write_text(directory / f"{table.name}.tex", table.latex())
 
 
-def write_judgement(
-    out_dir: Path,
-    command: str,
-    *,
-    title: str,
-    sentences: Sequence[str],
-    numbers: Mapping[str, Any],
-    tables: Sequence[Table],
-    figures: Sequence[Figure] = (),
-) -> Path:
+def write_judgement(out_dir: Path, judgement: Judgement) -> Path:
     """Write a judgement, in place of an earlier one.
 
     Args:
         out_dir: Output directory, checked by `check_output`.
-        command: One of `COMMANDS`.
-        title: Of the page.
-        sentences: The result in words, no more than the tests support.
-        numbers: Content of NAME.json.
-        tables: Tables of the page.
-        figures: Its figures.
+        judgement: What is written.
 
     Returns:
         Path of report.html.
     """
+    name, title, sentences = judgement.command, judgement.title, judgement.sentences
     with replaced_directory(out_dir) as new_dir:
-        body = {"schema": f"retfm-{command}/1", "sentences": list(sentences), **numbers}
-        write_json(new_dir / f"{command}.json", body)
-        write_tables(new_dir, tables)
+        body = {"schema": f"retfm-{name}/1", "sentences": list(sentences), **judgement.numbers}
+        write_json(new_dir / f"{name}.json", body)
+        for file_name, text in judgement.files.items():
+            write_text(new_dir / file_name, text)
+        write_tables(new_dir, judgement.tables)
         parts = [f"# {markdown_text(title)}", ""]
         parts += [*(f"- {markdown_text(sentence)}" for sentence in sentences), ""]
-        write_text(new_dir / "report.md", "\n".join([*parts, *(t.markdown() for t in tables)]))
+        parts += [table.markdown() for table in judgement.tables]
+        write_text(new_dir / "report.md", "\n".join(parts))
         page = _environment().get_template("judgement.html.j2")
         css = (files("retfm_dist.evaluate.report") / "templates" / "report.css").read_text("utf-8")
-        context = {
-            "figures": figures,
-            "css": css,
-            "title": title,
-            "sentences": sentences,
-            "tables": tables,
-        }
-        write_text(new_dir / "report.html", page.render(context))
+        write_text(new_dir / "report.html", page.render(css=css, judgement=judgement))
     return out_dir / "report.html"
 
 

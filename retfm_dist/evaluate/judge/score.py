@@ -6,15 +6,18 @@ from typing import Any, get_args
 
 import numpy as np
 
+from retfm_dist.durable import json_text
 from retfm_dist.evaluate.judge.levels import RULES, Level, aggregate
-from retfm_dist.evaluate.judge.measure import Scored, score, scored_json
-from retfm_dist.evaluate.judge.output import check_output, write_judgement
+from retfm_dist.evaluate.judge.measure import Scored, rounded, score, scored_json
+from retfm_dist.evaluate.judge.output import Judgement, check_output, write_judgement
 from retfm_dist.evaluate.judge.splits import separate
 from retfm_dist.evaluate.judge.tables import Table, number, span
 from retfm_dist.evaluate.judge.titles import metric_title
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.evaluate.predictions_file import read_predictions
 
+_COLUMNS = ("level", "metric", "value", "lo", "hi", "n_rows", "n_patients", "method", "note")
+"""Of metrics.csv; n_rows are images, eyes or patients."""
 NO_THRESHOLD = (
     "No sensitivity at a fixed specificity: that needs a threshold from validation images, rows "
     "with split = val beside split = test."
@@ -38,6 +41,7 @@ def score_file(path: Path, out_dir: Path, *, alpha: float) -> Path:
     check_output(out_dir)
     judged = separate(read_predictions(path))
     levels: dict[str, Any] = {}
+    found: dict[str, Mapping[str, Scored]] = {}
     tables = []
     for level in get_args(Level):
         item = aggregate(judged.predictions, level)
@@ -48,6 +52,7 @@ def score_file(path: Path, out_dir: Path, *, alpha: float) -> Path:
         else:
             thresholds = judged.thresholds if level == "image" else {}
             scored = score(item, alpha=alpha, thresholds=thresholds)
+            found[level] = scored
             levels[level] = {"rule": RULES[level], "metrics": scored_json(scored, item)}
             tables.append(_table(level, scored, item))
     numbers = {
@@ -57,15 +62,31 @@ def score_file(path: Path, out_dir: Path, *, alpha: float) -> Path:
         "thresholds": dict(judged.thresholds),
         "levels": levels,
     }
-    return write_judgement(
-        out_dir,
+    judgement = Judgement(
         "score",
         title=f"Score of {path.name}",
         sentences=_sentences(judged.predictions, levels["image"]["metrics"], alpha)
         + ([] if judged.thresholds or judged.predictions.num_classes != 2 else [NO_THRESHOLD]),
         numbers=numbers,
         tables=tables,
+        files={
+            "metrics.json": json_text(levels["image"]["metrics"]),
+            "metrics.csv": _long_csv(found),
+        },
     )
+    return write_judgement(out_dir, judgement)
+
+
+def _long_csv(levels: Mapping[str, Mapping[str, Scored]]) -> str:
+    """Return one row per level and metric, with all decimals."""
+    rows = []
+    for level, scored in levels.items():
+        for name, item in scored.items():
+            numbers = (item.value, item.interval.low, item.interval.high)
+            cells = ["" if rounded(x) is None else str(rounded(x)) for x in numbers]
+            sizes = [str(item.num_images), str(item.num_patients)]
+            rows.append([level, name, *cells, *sizes, item.method, item.interval.note])
+    return Table("metrics", "", _COLUMNS, rows).csv()
 
 
 def _table(level: str, scored: Mapping[str, Scored], item: Predictions) -> Table:

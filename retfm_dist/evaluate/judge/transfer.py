@@ -9,7 +9,7 @@ import numpy as np
 
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.judge.measure import rounded, score
-from retfm_dist.evaluate.judge.output import check_output, write_judgement
+from retfm_dist.evaluate.judge.output import Judgement, check_output, write_judgement
 from retfm_dist.evaluate.judge.splits import separate
 from retfm_dist.evaluate.judge.tables import Table, number, span
 from retfm_dist.evaluate.judge.transfer_cells import METRIC, Cell, CellScore, read_cells
@@ -86,8 +86,7 @@ def judge_transfer(cells_path: Path, out_dir: Path, *, margin: float, alpha: flo
         "own_site": None if own_site is None else own_site.as_json(alpha=alpha),
     }
     models = list(dict.fromkeys(item.cell.model for item in scores))
-    return write_judgement(
-        out_dir,
+    judgement = Judgement(
         "transfer",
         title=f"Transfer of {models[0]} and {models[1]}",
         sentences=_sentences(drops, deltas, own_site, models, margin=margin, alpha=alpha),
@@ -99,6 +98,7 @@ def judge_transfer(cells_path: Path, out_dir: Path, *, margin: float, alpha: flo
             _calibration_table(scores),
         ],
     )
+    return write_judgement(out_dir, judgement)
 
 
 def _score(cell: Cell, alpha: float) -> CellScore:

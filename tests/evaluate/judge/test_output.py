@@ -3,17 +3,16 @@ import json
 import pytest
 
 from retfm_dist.errors import EvaluateError
-from retfm_dist.evaluate.judge.output import Figure, check_output, write_judgement
+from retfm_dist.evaluate.judge.output import Figure, Judgement, check_output, write_judgement
 from retfm_dist.evaluate.judge.tables import Table
 
 TABLE = Table("levels", "Levels <x>", ("a",), [["<script>"]], "n")
 
 
 def write(out, numbers):
-    return write_judgement(
-        out, "score", title="T & <i>", sentences=["s < 1"], numbers=numbers, tables=[TABLE],
-        figures=[Figure("F", "<svg></svg>")],
-    )  # fmt: skip
+    figures = [Figure("F", "<svg></svg>")]
+    judgement = Judgement("score", "T & <i>", ["s < 1"], numbers, [TABLE], figures)
+    return write_judgement(out, judgement)
 
 
 def test_a_judgement_is_numbers_tables_and_a_page(tmp_path):
@@ -31,9 +30,7 @@ def test_a_judgement_is_numbers_tables_and_a_page(tmp_path):
 
 def test_an_interval_stays_on_one_line(tmp_path):
     table = Table("t", "T", ("a",), [["0.1 (-0.2 to +0.3)"], ["up to 3"]])
-    page = write_judgement(
-        tmp_path / "out", "score", title="T", sentences=[], numbers={}, tables=[table]
-    )
+    page = write_judgement(tmp_path / "out", Judgement("score", "T", [], {}, [table]))
     text = page.read_text()
     assert "0.1 (-0.2\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}+0.3)" in text
     assert "up to 3" in text

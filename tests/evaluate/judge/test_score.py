@@ -1,3 +1,4 @@
+import csv
 import json
 
 import pytest
@@ -21,6 +22,22 @@ def test_three_levels_are_scored_with_their_rule(tmp_path):
     assert found["levels"]["patient"]["rule"].startswith("mean probability")
     assert set(found["thresholds"]) == {"spec90", "spec95", "sens90"}
     assert "sensitivity_at_spec90" in found["levels"]["image"]["metrics"]
+
+
+def test_programs_find_all_decimals_in_one_json_and_one_long_csv(tmp_path):
+    out = tmp_path / "out"
+    levels = scored(write_file(tmp_path / "a.parquet"), out)["levels"]
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics == levels["image"]["metrics"]
+    assert {"value", "lo", "hi", "method", "n_images", "n_patients"} <= set(metrics["auroc"])
+    with (out / "metrics.csv").open(newline="") as file:
+        rows = {(row["level"], row["metric"]): row for row in csv.DictReader(file)}
+    assert len(rows) == sum(len(level["metrics"]) for level in levels.values())
+    for (level, name), row in rows.items():
+        expected = levels[level]["metrics"][name]
+        for key in ("value", "lo", "hi"):
+            assert row[key] == ("" if expected[key] is None else str(expected[key]))
+        assert row["method"] == expected["method"]
 
 
 def test_without_validation_images_there_is_no_threshold_and_without_eyes_no_eye_level(tmp_path):
