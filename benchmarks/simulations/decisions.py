@@ -15,7 +15,8 @@ from benchmarks.simulations.cohorts import (
     fit_ridge,
 )
 from retfm_dist.statistics.auroc import auroc, auroc_metric
-from retfm_dist.statistics.averages import average
+from retfm_dist.statistics.averages import average_paired
+from retfm_dist.statistics.equivalence import PairedEstimate
 from retfm_dist.statistics.estimate import FIXED, Design, estimate
 from retfm_dist.statistics.gaps import compare_gaps, gap_test, outcomes_of
 from retfm_dist.statistics.paired import PairedTest, judge_difference, permutation_p, permute_ranks
@@ -74,6 +75,11 @@ def decisions() -> Iterator[Decision]:
     yield Decision("difference of gaps of 0.12, groups of 200/400, 200/400", True,
                    lambda rng: _gap_difference(rng, ((200, 400),) * 2, 0.12))  # fmt: skip
     yield from _seed_decisions()
+    yield from _place_decisions()
+    yield from _end_decisions()
+
+
+def _place_decisions() -> Iterator[Decision]:
     for patients in (60, 200):
         yield Decision(f"mean over 6 places, 2 test sets of {patients} patients, no difference",
                        False,
@@ -81,6 +87,18 @@ def decisions() -> Iterator[Decision]:
                        )  # fmt: skip
     yield Decision("mean over 6 places, 2 test sets of 200 patients, 0.90 against 0.85", True,
                    lambda rng: _claims(_places(rng, 200, 3, 0.90, 0.85)))  # fmt: skip
+
+
+def _end_decisions() -> Iterator[Decision]:
+    """AUROCs near the end of the range."""
+    for first, second in ((0.999, 0.979), (0.98, 0.96)):
+        for patients in (60, 200, 800):
+            yield Decision(
+                f"equivalence within 0.02, {patients} patients, {first} against {second}", False,
+                lambda rng, n=patients, a=first, b=second: _equivalent(_paired(rng, n, a, b)),
+            )  # fmt: skip
+    yield Decision("equivalence within 0.02, 400 patients, 0.99 in both", True,
+                   lambda rng: _equivalent(_paired(rng, 400, 0.99, 0.99)))  # fmt: skip
 
 
 def _seed_decisions() -> Iterator[Decision]:
@@ -119,10 +137,9 @@ def _paired(rng, num_patients: int, first: float, second: float) -> PairedTest:
         measure_auroc(labels, s, patients)
         for s in _two_scores(rng, labels, patients, first, second)
     )
-    difference = estimate(
-        np.array([a.value - b.value]), np.array([a.influence - b.influence]), FIXED
+    return judge_difference(
+        _pair([a], [b], FIXED), margin=0.02, num_patients=a.num_patients, alpha=0.05
     )
-    return judge_difference(difference, margin=0.02, num_patients=a.num_patients, alpha=0.05)
 
 
 def _places(rng, num_patients: int, num_tasks: int, first: float, second: float) -> PairedTest:
@@ -142,14 +159,10 @@ def _places(rng, num_patients: int, num_tasks: int, first: float, second: float)
                 )
                 for area, score in zip((first, second), common, strict=True)
             )
-            differences.append(
-                estimate(
-                    np.array([a.value - b.value]), np.array([a.influence - b.influence]), FIXED
-                )
-            )
+            differences.append(_pair([a], [b], FIXED))
             names.append(num_patients * test_set + np.arange(num_patients))
             rarest.append(a.num_patients)
-    mean = average(differences, names)
+    mean = average_paired(differences, names)
     return judge_difference(mean, margin=0.02, num_patients=min(rarest), alpha=0.05)
 
 
@@ -167,16 +180,23 @@ def _seeds(
             own = np.sqrt(0.9) * common + np.sqrt(0.1) * rng.normal(size=len(labels))
             skill = widened * effect_of(area) + spread * rng.normal()
             measured.append(measure_auroc(labels, own + skill * labels, patients))
-    values, influences = (
-        np.array([getattr(item, name) for item in measured]) for name in ("value", "influence")
-    )
-    difference = estimate(
-        values[:num_seeds] - values[num_seeds:],
-        influences[:num_seeds] - influences[num_seeds:],
-        Design("seeds"),
-    )
+    paired = _pair(measured[:num_seeds], measured[num_seeds:], Design("seeds"))
     rarest = measured[0].num_patients
-    return judge_difference(difference, margin=0.02, num_patients=rarest, alpha=0.05)
+    return judge_difference(paired, margin=0.02, num_patients=rarest, alpha=0.05)
+
+
+def _pair(first: list, second: list, design: Design) -> PairedEstimate:
+    """Two models from the measurements of their replicates."""
+    values, influences = (
+        [np.array([getattr(item, name) for item in items]) for items in (first, second)]
+        for name in ("value", "influence")
+    )
+    return PairedEstimate(
+        estimate(values[0] - values[1], influences[0] - influences[1], design),
+        estimate(values[0], influences[0], design),
+        estimate(values[1], influences[1], design),
+        "unit",
+    )
 
 
 def _claims(test: PairedTest) -> bool | None:
@@ -202,7 +222,7 @@ def _cross_validated(rng, num_patients: int, first: float, second: float) -> Pai
     other = rng.normal(size=cohort.features.shape)
     other = np.sqrt(0.5) * (other + cohort.features - first * _shift(cohort))
     features = [cohort.features, other + second * _shift(cohort)]
-    values, influences = [], []
+    first_model, second_model = [], []
     for _ in range(10):
         folds = draw_folds(rng, cohort, 5)
         pair = []
@@ -212,10 +232,10 @@ def _cross_validated(rng, num_patients: int, first: float, second: float) -> Pai
                 test = folds == fold
                 scores[test] = matrix[test] @ fit_ridge(matrix[~test], cohort.labels[~test])
             pair.append(measure_auroc(cohort.labels, scores, cohort.patients, folds=folds))
-        values.append(pair[0].value - pair[1].value)
-        influences.append(pair[0].influence - pair[1].influence)
-    difference = estimate(np.array(values), np.array(influences), Design("cross_validation", 5))
-    return judge_difference(difference, margin=0.02, num_patients=pair[0].num_patients, alpha=0.05)
+        first_model.append(pair[0])
+        second_model.append(pair[1])
+    paired = _pair(first_model, second_model, Design("cross_validation", 5))
+    return judge_difference(paired, margin=0.02, num_patients=pair[0].num_patients, alpha=0.05)
 
 
 def _shift(cohort: Cohort) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from retfm_dist.statistics.equivalence import PairedEstimate
 from retfm_dist.statistics.estimate import Estimate
 
 
@@ -30,4 +31,14 @@ def average(estimates: Sequence[Estimate], patients: Sequence[NDArray]) -> Estim
         variance=fixed + float(beside) ** 2,
         fixed_variance=fixed,
         num_seeds=min((item.num_seeds for item in estimates if item.num_seeds), default=0),
+    )
+
+
+def average_paired(items: Sequence[PairedEstimate], patients: Sequence[NDArray]) -> PairedEstimate:
+    """Return the mean of paired estimates on one scale, as `average`."""
+    return PairedEstimate(
+        average([item.difference for item in items], patients),
+        average([item.first for item in items], patients),
+        average([item.second for item in items], patients),
+        items[0].scale,
     )

@@ -10,7 +10,7 @@ from scipy import stats
 
 from retfm_dist.statistics.auroc import weighted_auroc
 from retfm_dist.statistics.clusters import FloatArray
-from retfm_dist.statistics.estimate import Estimate
+from retfm_dist.statistics.equivalence import PairedEstimate, equivalence_p
 from retfm_dist.statistics.intervals import MIN_PATIENTS_PER_CLASS, Interval
 
 Verdict = Literal["superior", "equivalent", "inferior", "inconclusive", "insufficient"]
@@ -24,7 +24,7 @@ class PairedTest:
         value: The difference, so that more is better for a.
         interval: 1 - alpha.
         p: Two-sided p value of no difference, by Student's t; None with too few patients.
-        p_equivalence: Larger of the two one-sided p values against |difference| >= margin.
+        p_equivalence: p value of |difference| >= margin.
         verdict: What may be claimed at level alpha.
     """
 
@@ -36,35 +36,32 @@ class PairedTest:
 
 
 def judge_difference(
-    difference: Estimate, *, margin: float, num_patients: int, alpha: float
+    paired: PairedEstimate, *, margin: float, num_patients: int, alpha: float
 ) -> PairedTest:
     """Test a difference against zero and against a margin.
 
     The verdict is "superior" or "inferior" where the 1 - alpha interval leaves out zero,
-    "equivalent" where the 1 - 2 alpha interval lies within the margin (two one-sided tests), and
-    "inconclusive" otherwise. A difference can be both; then it is reported as equivalent, for it
-    is too small to matter.
+    "equivalent" where `equivalence_p` is at most alpha, and "inconclusive" otherwise. A difference
+    can be both; then it is reported as equivalent, for it is too small to matter.
 
     Args:
-        difference: Of a minus b, so that more is better for a.
+        paired: Of a and b, turned so that a larger difference is better for a.
         margin: Largest difference that does not matter, > 0.
         num_patients: Patients of the rarest class.
         alpha: Level of either test.
-
-    Source: Schuirmann 1987, doi 10.1007/BF01068419 (two one-sided tests).
     """
+    difference = paired.difference
     value, variance = difference.value, difference.variance
     is_undefined = math.isnan(value) or math.isnan(variance)
     is_small = num_patients < MIN_PATIENTS_PER_CLASS or difference.has_too_few_seeds
     if is_undefined or is_small:
         interval = difference.interval(scale="plain", num_patients=num_patients, alpha=alpha)
         return PairedTest(value, interval, None, None, "insufficient")
-    if variance <= 0:  # the two are the same on every patient
-        return PairedTest(value, Interval(value, value), 1.0, 0.0, "equivalent")
-    error, reference = math.sqrt(variance), difference.reference(num_patients)
     interval = difference.interval(scale="plain", num_patients=num_patients, alpha=alpha)
-    p = 2 * reference.tail(abs(value) / error)
-    p_equivalence = reference.tail((margin - abs(value)) / error)
+    p_equivalence = equivalence_p(paired, margin=margin, num_patients=num_patients)
+    p = 1.0
+    if variance > 0:
+        p = 2 * difference.reference(num_patients).tail(abs(value) / math.sqrt(variance))
     verdict: Verdict = "inconclusive"
     if p_equivalence <= alpha:
         verdict = "equivalent"

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from retfm_dist.statistics.averages import average
+from retfm_dist.statistics.averages import average, average_paired
+from retfm_dist.statistics.equivalence import PairedEstimate
 from retfm_dist.statistics.estimate import FIXED, Design, estimate
 
 
@@ -56,3 +57,20 @@ def test_what_refits_and_seeds_add_goes_together_in_all_sets():
     seeds = estimate(rng.normal(size=4), rng.normal(size=(4, 40)), Design("seeds"))
     assert average([sets[0], seeds], [names(0, 40), names(40, 40)]).num_seeds == 4
     assert average(sets, [names(0, 40), names(40, 40)]).num_seeds == 0
+
+
+def test_pairs_are_averaged_part_by_part():
+    rng = np.random.default_rng(4)
+    items = []
+    for _ in range(2):
+        first, second = mean_of(rng.normal(size=30)), mean_of(rng.normal(size=30))
+        difference = estimate(
+            np.array([first.value - second.value]),
+            (first.influence - second.influence)[None],
+            FIXED,
+        )
+        items.append(PairedEstimate(difference, first, second, "plain"))
+    found = average_paired(items, [names(0, 30), names(0, 30)])
+    assert found.first.value == pytest.approx((items[0].first.value + items[1].first.value) / 2)
+    assert found.difference.value == pytest.approx(found.first.value - found.second.value)
+    assert found.scale == "plain"

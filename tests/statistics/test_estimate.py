@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from retfm_dist.statistics.equivalence import PairedEstimate
 from retfm_dist.statistics.estimate import (
     FIXED,
     MIN_REPEATS,
@@ -95,7 +96,8 @@ def test_two_seeds_allow_no_statement_about_others():
     interval = few.interval(scale="unit", num_patients=20, alpha=0.05)
     assert interval.low is None
     assert interval.note == "insufficient: 2 training seeds, an interval needs 3"
-    verdict = judge_difference(few, margin=0.02, num_patients=20, alpha=0.05)
+    paired = PairedEstimate(few, few, few, "unit")
+    verdict = judge_difference(paired, margin=0.02, num_patients=20, alpha=0.05)
     assert (verdict.verdict, verdict.p) == ("insufficient", None)
     assert verdict.interval == interval
     for enough in (seeds([0.70, 0.80, 0.75]), seeds([0.70])):

@@ -3,6 +3,7 @@ import pytest
 from scipy import stats
 
 from retfm_dist.statistics.auroc import auroc
+from retfm_dist.statistics.equivalence import PairedEstimate
 from retfm_dist.statistics.estimate import FIXED, estimate
 from retfm_dist.statistics.paired import (
     adjusted_verdict,
@@ -13,8 +14,11 @@ from retfm_dist.statistics.paired import (
 
 
 def difference(value, error, num_patients=100):
-    influence = np.full((1, num_patients), error / np.sqrt(num_patients))
-    return estimate(np.array([value]), influence, FIXED)
+    """Two values of a plain scale, each with this error, that are independent."""
+    influence = np.full((1, num_patients), error / np.sqrt(2 * num_patients))
+    first, second = (estimate(np.array([v]), influence, FIXED) for v in (value, 0.0))
+    whole = estimate(np.array([value]), np.sqrt(2) * influence, FIXED)
+    return PairedEstimate(whole, first, second, "plain")
 
 
 @pytest.mark.parametrize(
@@ -33,11 +37,19 @@ def test_a_difference_supports_one_of_four_claims(value, error, verdict):
     assert found.p == pytest.approx(2 * stats.t.sf(abs(value) / error, 99))
 
 
-def test_too_few_patients_support_no_claim_and_copies_are_equivalent():
+def test_too_few_patients_support_no_claim():
     few = judge_difference(difference(0.3, 0.01), margin=0.02, num_patients=9, alpha=0.05)
     assert (few.verdict, few.p, few.interval.low) == ("insufficient", None, None)
-    same = judge_difference(difference(0.0, 0.0), margin=0.02, num_patients=50, alpha=0.05)
-    assert (same.verdict, same.p) == ("equivalent", 1.0)
+
+
+def test_two_models_that_no_patient_tells_apart_are_equivalent_from_enough_patients_on():
+    few, many = (
+        judge_difference(difference(0.0, 0.0), margin=0.02, num_patients=n, alpha=0.05)
+        for n in (148, 149)
+    )
+    # 0.98 ** 149 is below 0.05: "no event in n".
+    assert (few.verdict, many.verdict, many.p) == ("inconclusive", "equivalent", 1.0)
+    assert many.interval.low is None
 
 
 def two_models(seed, *, num_patients=40, advantage=0.0):

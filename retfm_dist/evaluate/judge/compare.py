@@ -14,6 +14,7 @@ from retfm_dist.statistics.auroc import auroc, auroc_metric
 from retfm_dist.statistics.bootstrap import patient_resamples, seed_for
 from retfm_dist.statistics.clusters import code_patients
 from retfm_dist.statistics.delong import delong_test
+from retfm_dist.statistics.equivalence import PairedEstimate
 from retfm_dist.statistics.estimate import Design, Estimate, estimate
 from retfm_dist.statistics.paired import (
     PairedTest,
@@ -23,6 +24,7 @@ from retfm_dist.statistics.paired import (
     permute_ranks,
 )
 from retfm_dist.statistics.seeds import two_level_bootstrap, welch_test
+from retfm_dist.statistics.suite import scale_of
 
 WELCH_DEFECT = (
     "takes the test patients as given: with seeds that agree, any difference becomes significant"
@@ -37,7 +39,7 @@ class Comparison:
         metric: Its name.
         value_a: Of the first model.
         value_b: Of the second.
-        difference: First minus second, its sign turned where lower values are better.
+        paired: The two, in the order in which a larger difference is better for the first model.
         test: What the difference supports.
         num_images: Images compared.
         num_patients: Their patients.
@@ -47,11 +49,16 @@ class Comparison:
     metric: str
     value_a: float
     value_b: float
-    difference: Estimate
+    paired: PairedEstimate
     test: PairedTest
     num_images: int
     num_patients: int
     num_rarest: int
+
+    @property
+    def difference(self) -> Estimate:
+        """First minus second, its sign turned where lower values are better."""
+        return self.paired.difference
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
@@ -177,17 +184,19 @@ def compare_metrics(
             ]
             for field in ("value", "influence")
         )
-        sign = -1.0 if direction_of(name) == "lower" else 1.0
-        difference = estimate(
-            sign * (values[0] - values[1]), sign * (influences[0] - influences[1]), design
-        )
+        paired = PairedEstimate(
+            estimate(values[0] - values[1], influences[0] - influences[1], design),
+            estimate(values[0], influences[0], design),
+            estimate(values[1], influences[1], design),
+            scale_of(name),
+        ).turned(-1 if direction_of(name) == "lower" else 1)
         compared[name] = Comparison(
             metric=name,
             value_a=float(values[0].mean()),
             value_b=float(values[1].mean()),
-            difference=difference,
+            paired=paired,
             test=judge_difference(
-                difference, margin=margin, num_patients=first.num_patients, alpha=alpha
+                paired, margin=margin, num_patients=first.num_patients, alpha=alpha
             ),
             num_images=len(a.labels),
             num_patients=len(np.unique(a.subject_ids)),

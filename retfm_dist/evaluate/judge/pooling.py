@@ -11,7 +11,7 @@ from retfm_dist.evaluate.judge.compare import Comparison
 from retfm_dist.evaluate.judge.measure import rounded
 from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
 from retfm_dist.evaluate.predictions import Predictions
-from retfm_dist.statistics.averages import average
+from retfm_dist.statistics.averages import average_paired
 from retfm_dist.statistics.clusters import patient_names
 from retfm_dist.statistics.meta import pool_effects
 from retfm_dist.statistics.paired import judge_difference
@@ -87,7 +87,9 @@ def pool_sets(
         return None
     differences = [c.difference for c, _ in usable]
     if _share_patients([item for _, item in usable]):
-        mean = average(differences, [patient_names(item.subject_ids) for _, item in usable])
+        mean = average_paired(
+            [c.paired for c, _ in usable], [patient_names(item.subject_ids) for _, item in usable]
+        )
         fewest = min(c.num_rarest for c, _ in usable)
         test = judge_difference(mean, margin=margin, num_patients=fewest, alpha=alpha)
         return Pooled(len(usable), test.value, test.interval.low, test.interval.high, test.p)

@@ -13,7 +13,7 @@ from retfm_dist.evaluate.judge.compare import Comparison, align, claim_of, compa
 from retfm_dist.evaluate.judge.measure import rounded
 from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
 from retfm_dist.evaluate.judge.transfer_cells import METRIC, Cell, CellScore
-from retfm_dist.statistics.averages import average
+from retfm_dist.statistics.averages import average_paired
 from retfm_dist.statistics.multiplicity import holm
 from retfm_dist.statistics.paired import PairedTest, adjusted_verdict, judge_difference
 from retfm_dist.statistics.shares import Share, clustered_share
@@ -169,8 +169,8 @@ def judge_own_site(deltas: Sequence[Delta], *, margin: float, alpha: float) -> O
     tested = [d for d in known if d.comparison.test.p is not None]
     if not tested:
         return OwnSite(known, share, None, 0)
-    mean = average(
-        [d.comparison.difference.turned(d.own_site) for d in tested],
+    mean = average_paired(
+        [d.comparison.paired.turned(d.own_site) for d in tested],
         [d.patients for d in tested],
     )
     fewest = min(d.comparison.num_rarest for d in tested)
