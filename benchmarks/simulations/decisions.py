@@ -16,8 +16,8 @@ from benchmarks.simulations.cohorts import (
 )
 from retfm_dist.statistics.auroc import auroc, auroc_metric
 from retfm_dist.statistics.averages import average_paired
-from retfm_dist.statistics.equivalence import PairedEstimate
-from retfm_dist.statistics.estimate import FIXED, Design, estimate
+from retfm_dist.statistics.equivalence import PairedEstimate, pair_estimates
+from retfm_dist.statistics.estimate import FIXED, Design
 from retfm_dist.statistics.gaps import compare_gaps, gap_test, outcomes_of
 from retfm_dist.statistics.paired import PairedTest, judge_difference, permutation_p, permute_ranks
 from retfm_dist.statistics.suite import measure_auroc
@@ -85,8 +85,8 @@ def _place_decisions() -> Iterator[Decision]:
                        False,
                        lambda rng, n=patients: _claims(_places(rng, n, 3, 0.85, 0.85))
                        )  # fmt: skip
-    yield Decision("mean over 6 places, 2 test sets of 200 patients, 0.90 against 0.85", True,
-                   lambda rng: _claims(_places(rng, 200, 3, 0.90, 0.85)))  # fmt: skip
+    yield Decision("mean over 6 places, 2 test sets of 300 patients, 0.90 against 0.85", True,
+                   lambda rng: _claims(_places(rng, 300, 3, 0.90, 0.85)))  # fmt: skip
 
 
 def _end_decisions() -> Iterator[Decision]:
@@ -147,17 +147,16 @@ def _places(rng, num_patients: int, num_tasks: int, first: float, second: float)
     differences, names, rarest = [], [], []
     for test_set in range(2):
         labels, patients = draw_labels(rng, num_patients, 0.35)
-        common = _two_scores(rng, labels, patients, first, second)
+        common = [draw_scores(rng, labels, patients, 0.0) for _ in range(2)]
         for _ in range(num_tasks):
             a, b = (
                 measure_auroc(
                     labels,
                     effect_of(area) * labels
-                    + np.sqrt(0.5) * (score - effect_of(area) * labels)
-                    + np.sqrt(0.5) * draw_scores(rng, labels, patients, 0.0),
+                    + np.sqrt(0.5) * (noise + draw_scores(rng, labels, patients, 0.0)),
                     patients,
                 )
-                for area, score in zip((first, second), common, strict=True)
+                for area, noise in zip((first, second), common, strict=True)
             )
             differences.append(_pair([a], [b], FIXED))
             names.append(num_patients * test_set + np.arange(num_patients))
@@ -191,12 +190,7 @@ def _pair(first: list, second: list, design: Design) -> PairedEstimate:
         [np.array([getattr(item, name) for item in items]) for items in (first, second)]
         for name in ("value", "influence")
     )
-    return PairedEstimate(
-        estimate(values[0] - values[1], influences[0] - influences[1], design),
-        estimate(values[0], influences[0], design),
-        estimate(values[1], influences[1], design),
-        "unit",
-    )
+    return pair_estimates(values, influences, design, scale="unit")
 
 
 def _claims(test: PairedTest) -> bool | None:

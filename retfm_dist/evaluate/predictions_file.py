@@ -263,7 +263,10 @@ def _text(table: pyarrow.Table, name: str, path: Path) -> NDArray | None:
 
 
 def _check_splits(splits: NDArray, patients: NDArray, path: Path) -> None:
-    """Refuse a patient in two splits: thresholds would be chosen on those they are judged on."""
+    """Refuse unknown splits, whose rows would be left out, and a patient in two splits.
+
+    Of such a patient a threshold would be chosen on the images that it is judged on.
+    """
     unknown = ~np.isin(splits, _SPLITS)
     if unknown.any():
         raise EvaluateError(

@@ -7,12 +7,14 @@ those of the two values, each on the scale of its range (MOVER), and the larger 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy import optimize
 
-from retfm_dist.statistics.estimate import Estimate
-from retfm_dist.statistics.intervals import MIN_PATIENTS_PER_CLASS, Scale, make_interval
+from retfm_dist.statistics.clusters import FloatArray
+from retfm_dist.statistics.estimate import Design, Estimate, estimate
+from retfm_dist.statistics.intervals import Scale, make_interval
 
 _SMALLEST_P = 1e-12
 
@@ -40,6 +42,25 @@ class PairedEstimate:
         return PairedEstimate(self.difference.turned(-1), self.second, self.first, self.scale)
 
 
+def pair_estimates(
+    values: Sequence[FloatArray], influences: Sequence[FloatArray], design: Design, *, scale: Scale
+) -> PairedEstimate:
+    """Combine the replicates of two values and of their difference; see `estimate`.
+
+    Args:
+        values: [2][R] each value in each replicate.
+        influences: [2][R, P] influence of each patient in each.
+        design: What the replicates are.
+        scale: The range of either value.
+    """
+    return PairedEstimate(
+        estimate(values[0] - values[1], influences[0] - influences[1], design),
+        estimate(values[0], influences[0], design),
+        estimate(values[1], influences[1], design),
+        scale,
+    )
+
+
 def equivalence_p(paired: PairedEstimate, *, margin: float, num_patients: int) -> float:
     """Return the p value of |true difference| >= margin.
 
@@ -49,7 +70,7 @@ def equivalence_p(paired: PairedEstimate, *, margin: float, num_patients: int) -
     Args:
         paired: The two values.
         margin: Largest difference that does not matter, > 0.
-        num_patients: Patients of the rarest class.
+        num_patients: Patients of the rarest class, at least `MIN_PATIENTS_PER_CLASS`.
 
     Source: Schuirmann 1987, doi 10.1007/BF01068419 (two one-sided tests); Zou and Donner 2008, doi
         10.1002/sim.3095 (MOVER); Hanley and Lippman-Hand 1983, doi
@@ -81,7 +102,7 @@ def mover_bounds(paired: PairedEstimate, *, num_patients: int, p: float) -> tupl
 
     Args:
         paired: The two values; the variance of their difference tells how they go together.
-        num_patients: Patients of the rarest class.
+        num_patients: Patients of the rarest class, at least `MIN_PATIENTS_PER_CLASS`.
         p: Chance of missing the truth at either end.
     """
     first, second, value = paired.first, paired.second, paired.difference.value
@@ -108,9 +129,9 @@ def _bounds(part: Estimate, *, scale: Scale, num_patients: int, p: float) -> tup
         part.value,
         part.variance,
         scale=scale,
-        num_patients=max(num_patients, MIN_PATIENTS_PER_CLASS),
+        num_patients=num_patients,
         alpha=2 * p,
-        reference=part.reference(max(num_patients, 2)),
+        reference=part.reference(num_patients),
     )
     if interval.low is not None and interval.high is not None:
         return interval.low, interval.high

@@ -1,5 +1,7 @@
 """Adjustment of p values for how many questions were asked."""
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from scipy import stats
 
@@ -30,3 +32,16 @@ def benjamini_hochberg(p_values: FloatArray) -> FloatArray:
     Source: Benjamini and Hochberg 1995, doi 10.1111/j.2517-6161.1995.tb02031.x.
     """
     return stats.false_discovery_control(p_values, method="bh") if len(p_values) else p_values
+
+
+def adjust(
+    p_values: Sequence[float | None], method: Callable[[FloatArray], FloatArray]
+) -> list[float | None]:
+    """Return adjusted p values of one family; what was not tested stays None and does not count.
+
+    Args:
+        p_values: One per question.
+        method: `holm` or `benjamini_hochberg`.
+    """
+    adjusted = iter(method(np.array([p for p in p_values if p is not None])).tolist())
+    return [None if p is None else next(adjusted) for p in p_values]

@@ -1,6 +1,6 @@
 """Comparison of two models on the same images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,11 +11,12 @@ from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.judge.measure import direction_of, measure_replicates, rounded
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.statistics.auroc import auroc, auroc_metric
+from retfm_dist.statistics.averages import average_paired
 from retfm_dist.statistics.bootstrap import patient_resamples, seed_for
 from retfm_dist.statistics.clusters import code_patients
 from retfm_dist.statistics.delong import delong_test
-from retfm_dist.statistics.equivalence import PairedEstimate
-from retfm_dist.statistics.estimate import Design, Estimate, estimate
+from retfm_dist.statistics.equivalence import PairedEstimate, pair_estimates
+from retfm_dist.statistics.estimate import Design, Estimate
 from retfm_dist.statistics.paired import (
     PairedTest,
     Verdict,
@@ -62,21 +63,27 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Return the comparison as JSON values."""
-        test = self.test
         return {
             "metric": self.metric,
             "a": rounded(self.value_a),
             "b": rounded(self.value_b),
-            "difference": rounded(test.value),
-            "lo": rounded(test.interval.low),
-            "hi": rounded(test.interval.high),
-            "note": test.interval.note,
-            "p": rounded(test.p),
-            "p_equivalence": rounded(test.p_equivalence),
-            "verdict": test.verdict,
+            **paired_json(self.test),
             "n_images": self.num_images,
             "n_patients": self.num_patients,
         }
+
+
+def paired_json(test: PairedTest) -> dict[str, Any]:
+    """Return a difference and what it supports as JSON values."""
+    return {
+        "difference": rounded(test.value),
+        "lo": rounded(test.interval.low),
+        "hi": rounded(test.interval.high),
+        "note": test.interval.note,
+        "p": rounded(test.p),
+        "p_equivalence": rounded(test.p_equivalence),
+        "verdict": test.verdict,
+    }
 
 
 def align(a: Predictions, b: Predictions) -> Predictions:
@@ -184,16 +191,12 @@ def compare_metrics(
             ]
             for field in ("value", "influence")
         )
-        paired = PairedEstimate(
-            estimate(values[0] - values[1], influences[0] - influences[1], design),
-            estimate(values[0], influences[0], design),
-            estimate(values[1], influences[1], design),
-            scale_of(name),
-        ).turned(-1 if direction_of(name) == "lower" else 1)
+        both = pair_estimates(values, influences, design, scale=scale_of(name))
+        paired = both.turned(-1 if direction_of(name) == "lower" else 1)
         compared[name] = Comparison(
             metric=name,
-            value_a=float(values[0].mean()),
-            value_b=float(values[1].mean()),
+            value_a=both.first.value,
+            value_b=both.second.value,
             paired=paired,
             test=judge_difference(
                 paired, margin=margin, num_patients=first.num_patients, alpha=alpha
@@ -203,6 +206,25 @@ def compare_metrics(
             num_rarest=first.num_patients,
         )
     return compared
+
+
+def judge_mean(
+    parts: Sequence[tuple[Comparison, int, NDArray]], *, margin: float, alpha: float
+) -> PairedTest:
+    """Test the mean of differences of one metric on test sets that may share patients.
+
+    Args:
+        parts: Each with its sign, 1 or -1, and the names of its patients in the order of its
+            influences.
+        margin: Largest difference that does not matter.
+        alpha: Level.
+    """
+    mean = average_paired(
+        [comparison.paired.turned(sign) for comparison, sign, _ in parts],
+        [names for *_, names in parts],
+    )
+    fewest = min(comparison.num_rarest for comparison, *_ in parts)
+    return judge_difference(mean, margin=margin, num_patients=fewest, alpha=alpha)
 
 
 def cross_check(

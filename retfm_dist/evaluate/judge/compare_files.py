@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from retfm_dist.errors import EvaluateError
 from retfm_dist.evaluate.judge.compare import (
     Comparison,
@@ -24,7 +22,7 @@ from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
 from retfm_dist.evaluate.judge.titles import metric_title
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.evaluate.predictions_file import read_predictions
-from retfm_dist.statistics.multiplicity import benjamini_hochberg, holm
+from retfm_dist.statistics.multiplicity import adjust, benjamini_hochberg, holm
 from retfm_dist.statistics.paired import adjusted_verdict
 
 
@@ -98,7 +96,7 @@ def compare_files(
                 expected=", ".join(item.compared),
             )
     primary = [item.compared[options.primary] for item in sets]
-    adjusted = _adjust([c.test.p for c in primary], is_primary=True)
+    adjusted = adjust([c.test.p for c in primary], holm)
     pooled = pool_sets(
         [(c, item.predictions) for c, item in zip(primary, sets, strict=True)],
         margin=options.margin,
@@ -107,7 +105,7 @@ def compare_files(
     secondary = [
         (item.name, c) for item in sets for n, c in item.compared.items() if n != options.primary
     ]
-    adjusted_secondary = _adjust([c.test.p for _, c in secondary], is_primary=False)
+    adjusted_secondary = adjust([c.test.p for _, c in secondary], benjamini_hochberg)
     tables = [
         _primary_table(sets, primary, adjusted, options),
         _file_table(sets),
@@ -162,12 +160,6 @@ def _compare_pair(path_a: Path, path_b: Path, options: CompareOptions) -> TestSe
     )
     name = path_a.stem if path_a.stem == path_b.stem else f"{path_a.stem} against {path_b.stem}"
     return TestSet(name, judged[0].predictions, compared, checks, (path_a, path_b))
-
-
-def _adjust(p_values: Sequence[float | None], *, is_primary: bool) -> list[float | None]:
-    known = np.array([p for p in p_values if p is not None])
-    adjusted = iter((holm if is_primary else benjamini_hochberg)(known).tolist())
-    return [None if p is None else next(adjusted) for p in p_values]
 
 
 def _sentences(

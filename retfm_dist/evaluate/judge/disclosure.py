@@ -19,6 +19,8 @@ from retfm_dist.evaluate.judge.tables import number, span
 _FEWEST_COUNTS = 3
 """Numbers of positive images, near the true one, that printed shares have to leave possible."""
 _COARSE_DIGITS = 2
+ODDS = "equalized_odds"
+"""A difference of shares, printed as they are."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Precision:
 
     def decimals(self, name: str) -> int | None:
         """Return the decimals of a metric."""
-        return self.rate_digits if name in RATES else self.digits
+        return self.rate_digits if name in (*RATES, ODDS) else self.digits
 
     def text(self, value: float | None, name: str = "auroc", *, signed: bool = False) -> str:
         """Return a value of a metric as tables show it."""

@@ -1,6 +1,6 @@
 """`evaluate fairness`: groups of patients under one model, or under two."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from retfm_dist.evaluate.judge.tables import p_text
 from retfm_dist.evaluate.predictions import Predictions
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.statistics.clusters import code_patients
-from retfm_dist.statistics.multiplicity import holm
+from retfm_dist.statistics.multiplicity import adjust, holm
 
 _NO_THRESHOLD = "No sensitivity or equalized odds: there are no validation images."
 
@@ -79,35 +79,37 @@ def judge_fairness(
         for grouping in groupings
     ]
     gaps = _compare(judged, other, scored, margin, options.alpha)
-    adjusted = _adjust([None if item.gap is None else item.gap.p for item in scored])
-    adjusted_gaps = _adjust(
-        [None if gap.heterogeneity is None else gap.heterogeneity.p for gap in gaps]
+    adjusted = adjust([None if item.gap is None else item.gap.p for item in scored], holm)
+    adjusted_gaps = adjust(
+        [None if gap.heterogeneity is None else gap.heterogeneity.p for gap in gaps], holm
     )
-    by_name = {item.grouping.name: precision_of(item) for item in scored}
-    precisions = [by_name[gap.name] for gap in gaps]
+    precisions = {item.grouping.name: precision_of(item) for item in scored}
     numbers: dict[str, Any] = {
         "file": path.name,
         "against": None if against is None else against.name,
         "threshold": rounded(judged.thresholds.get("spec90")),
-        "attributes": [grouping_json(item, p) for item, p in zip(scored, adjusted, strict=True)],
+        "attributes": [
+            grouping_json(item, p, precisions[item.grouping.name])
+            for item, p in zip(scored, adjusted, strict=True)
+        ],
         "gaps_of_two_models": [
-            difference_json(gap, p, precision)
-            for gap, p, precision in zip(gaps, adjusted_gaps, precisions, strict=True)
+            difference_json(gap, p, precisions[gap.name])
+            for gap, p in zip(gaps, adjusted_gaps, strict=True)
         ],
     }
     judgement = Judgement(
         "fairness",
         title=f"Fairness of {path.name}" + (f" against {against.name}" if against else ""),
         sentences=[
-            *_group_sentences(scored, adjusted, options.alpha),
+            *_group_sentences(scored, adjusted, precisions, options.alpha),
             *_difference_sentences(gaps, adjusted_gaps, precisions, options.alpha),
             *([] if judged.thresholds else [_NO_THRESHOLD]),
         ],
         numbers=numbers,
         tables=[
-            gap_table(scored, adjusted),
+            gap_table(scored, adjusted, precisions),
             *([difference_table(gaps, adjusted_gaps, precisions)] if gaps else []),
-            *(group_table(item) for item in scored),
+            *(group_table(item, precisions[item.grouping.name]) for item in scored),
         ],
     )
     return write_judgement(out_dir, judgement)
@@ -138,18 +140,16 @@ def _compare(
     return [gap for gap in found if gap is not None]
 
 
-def _adjust(p_values: Sequence[float | None]) -> list[float | None]:
-    """Adjust one p value per attribute; None stays None."""
-    adjusted = iter(holm(np.array([p for p in p_values if p is not None])).tolist())
-    return [None if p is None else next(adjusted) for p in p_values]
-
-
 def _group_sentences(
-    scored: Sequence[GroupingScore], adjusted: Sequence[float | None], alpha: float
+    scored: Sequence[GroupingScore],
+    adjusted: Sequence[float | None],
+    precisions: Mapping[str, Precision],
+    alpha: float,
 ) -> list[str]:
     sentences = []
     for item, p in zip(scored, adjusted, strict=True):
-        name, shown = item.grouping.name, precision_of(item).text
+        name = item.grouping.name
+        shown = precisions[name].text
         if item.gap is None or p is None:
             sentences.append(f"{name}: fewer than two groups are large enough to be judged.")
         elif p <= alpha:
@@ -168,16 +168,16 @@ def _group_sentences(
 def _difference_sentences(
     gaps: Sequence[GapDifference],
     adjusted: Sequence[float | None],
-    precisions: Sequence[Precision],
+    precisions: Mapping[str, Precision],
     alpha: float,
 ) -> list[str]:
     sentences = []
-    for gap, p, precision in zip(gaps, adjusted, precisions, strict=True):
+    for gap, p in zip(gaps, adjusted, strict=True):
         if p is None:
             continue
+        shown = precisions[gap.name].text
         claim = "the two models' gaps differ" if p <= alpha else "no evidence that the gaps differ"
         sentences.append(
-            f"{gap.name}: {claim}, {precision.text(gap.gap_a)} against "
-            f"{precision.text(gap.gap_b)} (p {p_text(p)})."
+            f"{gap.name}: {claim}, {shown(gap.gap_a)} against {shown(gap.gap_b)} (p {p_text(p)})."
         )
     return sentences

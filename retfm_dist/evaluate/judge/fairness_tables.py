@@ -1,10 +1,10 @@
 """Tables and JSON values of `evaluate fairness`; every number passes `disclosure.Precision`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retfm_dist.cohort.disclosure import SMALLEST_CELL
-from retfm_dist.evaluate.judge.disclosure import Precision, precision_of, printable_counts
+from retfm_dist.evaluate.judge.disclosure import ODDS, Precision, printable_counts
 from retfm_dist.evaluate.judge.fairness import RATES, SHOWN, GapDifference, GroupingScore
 from retfm_dist.evaluate.judge.measure import rounded
 from retfm_dist.evaluate.judge.tables import Table, p_text
@@ -29,14 +29,14 @@ def shown_metrics(item: GroupingScore, precision: Precision) -> list[str]:
     ]
 
 
-def grouping_json(item: GroupingScore, p: float | None) -> dict[str, Any]:
+def grouping_json(item: GroupingScore, p: float | None, precision: Precision) -> dict[str, Any]:
     """Return the groups of an attribute as JSON values.
 
     Args:
         item: The attribute.
         p: Its p value, adjusted.
+        precision: Of the attribute.
     """
-    precision = precision_of(item)
     names = shown_metrics(item, precision)
     groups = []
     for group, counts in zip(item.groups, printable_counts(item), strict=True):
@@ -62,7 +62,7 @@ def grouping_json(item: GroupingScore, p: float | None) -> dict[str, Any]:
         "p_holm": rounded(p),
         "equalized_odds": None
         if odds is None
-        else {name: precision.json(value, RATES[0]) for name, value in vars(odds).items()},
+        else {name: precision.json(value, ODDS) for name, value in vars(odds).items()},
         "es_auc": precision.json(item.es_auc),
     }
 
@@ -96,9 +96,8 @@ def difference_json(gap: GapDifference, p: float | None, precision: Precision) -
     }
 
 
-def group_table(item: GroupingScore) -> Table:
+def group_table(item: GroupingScore, precision: Precision) -> Table:
     """Return the table of an attribute's groups."""
-    precision = precision_of(item)
     names = shown_metrics(item, precision)
     is_counted = not item.grouping.is_joint
     has_standard = any(group.standardized is not None for group in item.groups)
@@ -133,11 +132,21 @@ def group_table(item: GroupingScore) -> Table:
     )
 
 
-def gap_table(scored: Sequence[GroupingScore], adjusted: Sequence[float | None]) -> Table:
-    """Return the table of gaps between groups, one row an attribute."""
+def gap_table(
+    scored: Sequence[GroupingScore],
+    adjusted: Sequence[float | None],
+    precisions: Mapping[str, Precision],
+) -> Table:
+    """Return the table of gaps between groups, one row an attribute.
+
+    Args:
+        scored: The attributes.
+        adjusted: Their p values, adjusted.
+        precisions: Of the attributes, by name.
+    """
     rows = []
     for item, p in zip(scored, adjusted, strict=True):
-        precision = precision_of(item)
+        precision = precisions[item.grouping.name]
         gap, odds = item.gap, item.odds if precision.shows_rates else None
         rows.append(
             [
@@ -154,8 +163,8 @@ def gap_table(scored: Sequence[GroupingScore], adjusted: Sequence[float | None])
                 p_text(p),
                 "-"
                 if odds is None
-                else f"{precision.text(odds.value, RATES[0])} "
-                f"({precision.interval(odds.low, odds.high, RATES[0])})",
+                else f"{precision.text(odds.value, ODDS)} "
+                f"({precision.interval(odds.low, odds.high, ODDS)})",
                 precision.text(item.es_auc),
             ]
         )
@@ -167,14 +176,14 @@ def gap_table(scored: Sequence[GroupingScore], adjusted: Sequence[float | None])
 def difference_table(
     gaps: Sequence[GapDifference],
     adjusted: Sequence[float | None],
-    precisions: Sequence[Precision],
+    precisions: Mapping[str, Precision],
 ) -> Table:
     """Return the table of two models in every group that can be judged.
 
     Args:
         gaps: One per attribute.
         adjusted: Their p values, adjusted.
-        precisions: Of the attributes.
+        precisions: Of the attributes, by name.
     """
     rows = [
         [
@@ -188,7 +197,8 @@ def difference_table(
             precision.text(gap.gap_b),
             p_text(p),
         ]
-        for gap, p, precision in zip(gaps, adjusted, precisions, strict=True)
+        for gap, p in zip(gaps, adjusted, strict=True)
+        for precision in [precisions[gap.name]]
         for group, found in gap.by_group.items()
     ]
     headings = ("attribute", "group", "A", "B", "A - B", "interval", "gap of A", "gap of B",

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from retfm_dist.evaluate.judge.compare import Comparison
+from retfm_dist.evaluate.judge.compare import Comparison, judge_mean
 from retfm_dist.evaluate.judge.measure import rounded
 from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
 from retfm_dist.evaluate.predictions import Predictions
-from retfm_dist.statistics.averages import average_paired
 from retfm_dist.statistics.clusters import patient_names
 from retfm_dist.statistics.meta import pool_effects
-from retfm_dist.statistics.paired import judge_difference
 
 _NOTES = {
     True: "Mean of these test sets, each counting the same. They share patients: what a patient "
@@ -46,10 +44,15 @@ class Pooled:
     tau2: float | None = None
     i2: float | None = None
 
+    @property
+    def shares_patients(self) -> bool:
+        """Whether a patient is in several of the test sets."""
+        return self.tau2 is None
+
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         numbers = {name: rounded(value) for name, value in vars(self).items()}
-        return {**numbers, "num_sets": self.num_sets, "shares_patients": self.tau2 is None}
+        return {**numbers, "shares_patients": self.shares_patients}
 
     def sentence(self) -> str:
         """Return it in words."""
@@ -68,7 +71,7 @@ class Pooled:
             "-" if self.i2 is None else f"{100 * self.i2:.0f} %",
         ]
         headings = ("mean difference", "interval", "p", "tau", "I2")
-        note = _NOTES[self.tau2 is None]
+        note = _NOTES[self.shares_patients]
         return Table("pooled", "All test sets together", headings, [row], note)
 
 
@@ -87,11 +90,8 @@ def pool_sets(
         return None
     differences = [c.difference for c, _ in usable]
     if _share_patients([item for _, item in usable]):
-        mean = average_paired(
-            [c.paired for c, _ in usable], [patient_names(item.subject_ids) for _, item in usable]
-        )
-        fewest = min(c.num_rarest for c, _ in usable)
-        test = judge_difference(mean, margin=margin, num_patients=fewest, alpha=alpha)
+        parts = [(c, 1, patient_names(item.subject_ids)) for c, item in usable]
+        test = judge_mean(parts, margin=margin, alpha=alpha)
         return Pooled(len(usable), test.value, test.interval.low, test.interval.high, test.p)
     effects, variances = (
         np.array([getattr(d, name) for d in differences]) for name in ("value", "variance")

@@ -41,7 +41,7 @@ def score_file(path: Path, out_dir: Path, *, alpha: float) -> Path:
     check_output(out_dir)
     judged = separate(read_predictions(path))
     levels: dict[str, Any] = {}
-    found: dict[str, Mapping[str, Scored]] = {}
+    scores: dict[str, Mapping[str, Scored]] = {}
     tables = []
     for level in get_args(Level):
         item = aggregate(judged.predictions, level)
@@ -51,8 +51,7 @@ def score_file(path: Path, out_dir: Path, *, alpha: float) -> Path:
             levels[level] = {"note": "all are of one class"}
         else:
             thresholds = judged.thresholds if level == "image" else {}
-            scored = score(item, alpha=alpha, thresholds=thresholds)
-            found[level] = scored
+            scored = scores[level] = score(item, alpha=alpha, thresholds=thresholds)
             levels[level] = {"rule": RULES[level], "metrics": scored_json(scored, item)}
             tables.append(_table(level, scored, item))
     numbers = {
@@ -71,7 +70,7 @@ def score_file(path: Path, out_dir: Path, *, alpha: float) -> Path:
         tables=tables,
         files={
             "metrics.json": json_text(levels["image"]["metrics"]),
-            "metrics.csv": _long_csv(found),
+            "metrics.csv": _long_csv(scores),
         },
     )
     return write_judgement(out_dir, judgement)

@@ -9,13 +9,19 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from retfm_dist.evaluate.judge.compare import Comparison, align, claim_of, compare_metrics
+from retfm_dist.evaluate.judge.compare import (
+    Comparison,
+    align,
+    claim_of,
+    compare_metrics,
+    judge_mean,
+    paired_json,
+)
 from retfm_dist.evaluate.judge.measure import rounded
 from retfm_dist.evaluate.judge.tables import Table, number, p_text, span
 from retfm_dist.evaluate.judge.transfer_cells import METRIC, Cell, CellScore
-from retfm_dist.statistics.averages import average_paired
-from retfm_dist.statistics.multiplicity import holm
-from retfm_dist.statistics.paired import PairedTest, adjusted_verdict, judge_difference
+from retfm_dist.statistics.multiplicity import adjust, holm
+from retfm_dist.statistics.paired import PairedTest, adjusted_verdict
 from retfm_dist.statistics.shares import Share, clustered_share
 
 
@@ -74,18 +80,7 @@ class OwnSite:
             "hi": rounded(self.share.high),
             "significant_own_site": sum(bool(d.favors_own_site) for d in shown),
             "significant_other": sum(not d.favors_own_site for d in shown),
-            "advantage": None
-            if mean is None
-            else {
-                "places": self.num_tested,
-                "difference": rounded(mean.value),
-                "lo": rounded(mean.interval.low),
-                "hi": rounded(mean.interval.high),
-                "note": mean.interval.note,
-                "p": rounded(mean.p),
-                "p_equivalence": rounded(mean.p_equivalence),
-                "verdict": mean.verdict,
-            },
+            "advantage": None if mean is None else {"places": self.num_tested, **paired_json(mean)},
         }
 
     def sentences(self, *, margin: float) -> list[str]:
@@ -133,17 +128,10 @@ def compare_places(scores: Sequence[CellScore], *, margin: float, alpha: float) 
             alpha=alpha,
         )[METRIC]
         found.append((item, other.cell, compared))
-    tested = [compared.test.p for _, _, compared in found]
-    adjusted = iter(holm(np.array([p for p in tested if p is not None])).tolist())
+    adjusted = adjust([compared.test.p for _, _, compared in found], holm)
     return [
-        Delta(
-            item.cell,
-            compared,
-            None if compared.test.p is None else next(adjusted),
-            _own_site(item.cell, other),
-            item.patients(),
-        )
-        for item, other, compared in found
+        Delta(item.cell, compared, p, _own_site(item.cell, other), item.patients())
+        for (item, other, compared), p in zip(found, adjusted, strict=True)
     ]
 
 
@@ -169,12 +157,9 @@ def judge_own_site(deltas: Sequence[Delta], *, margin: float, alpha: float) -> O
     tested = [d for d in known if d.comparison.test.p is not None]
     if not tested:
         return OwnSite(known, share, None, 0)
-    mean = average_paired(
-        [d.comparison.paired.turned(d.own_site) for d in tested],
-        [d.patients for d in tested],
+    advantage = judge_mean(
+        [(d.comparison, d.own_site, d.patients) for d in tested], margin=margin, alpha=alpha
     )
-    fewest = min(d.comparison.num_rarest for d in tested)
-    advantage = judge_difference(mean, margin=margin, num_patients=fewest, alpha=alpha)
     return OwnSite(known, share, advantage, len(tested))
 
 

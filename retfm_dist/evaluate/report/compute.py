@@ -23,7 +23,7 @@ from retfm_dist.evaluate.overlap import OVERLAP
 from retfm_dist.evaluate.predictions import Predictions, predictions_path
 from retfm_dist.evaluate.predictions_file import read_predictions
 from retfm_dist.statistics.auroc import auroc_of_classes
-from retfm_dist.statistics.multiplicity import holm
+from retfm_dist.statistics.multiplicity import adjust, holm
 from retfm_dist.statistics.paired import Verdict, adjusted_verdict
 
 
@@ -156,9 +156,7 @@ def compare_with_first(results: Sequence[Result], config: EvaluateConfig) -> lis
             alpha=config.bootstrap.alpha,
         )
         pairs.append((model, task, protocol, compared[result.primary]))
-    tested = [pair[3].test.p for pair in pairs]
-    known = np.array([p for p in tested if p is not None])
-    adjusted = iter(holm(known).tolist())
+    adjusted = adjust([comparison.test.p for *_, comparison in pairs], holm)
     return [
         PairResult(
             first,
@@ -166,10 +164,10 @@ def compare_with_first(results: Sequence[Result], config: EvaluateConfig) -> lis
             task,
             protocol,
             comparison,
-            None if p is None else next(adjusted),
+            p,
             config.bootstrap.alpha,
         )
-        for (model, task, protocol, comparison), p in zip(pairs, tested, strict=True)
+        for (model, task, protocol, comparison), p in zip(pairs, adjusted, strict=True)
     ]
 
 

@@ -27,7 +27,8 @@ def test_the_comparison_of_two_models_tells_no_size_of_a_group():
 def test_the_table_of_two_models_follows_the_precision_of_its_attribute():
     gap = gaps(cohort(0))
     coarse, fine = (
-        difference_table([gap], [0.04], [precision]) for precision in (Precision(2, 2), Precision())
+        difference_table([gap], [0.04], {gap.name: precision})
+        for precision in (Precision(2, 2), Precision())
     )
     assert coarse.rows[0][2] == f"{next(iter(gap.by_group.values())).value_a:.2f}"
     assert fine.rows[0][2] == f"{next(iter(gap.by_group.values())).value_a:.3f}"
