@@ -64,13 +64,10 @@ def find_groupings(
 
 def _grouping(predictions: Predictions, names: Sequence[str]) -> Grouping:
     columns = [patient_values(predictions, name) for name in names]
-    cells = [
-        None if any(cell is None for cell in row) else ", ".join(row)
-        for row in zip(*columns, strict=True)
-    ]
-    known = {row for row in zip(*columns, strict=True) if None not in row}
-    groups = tuple(", ".join(row) for row in sorted(known, key=group_order))
-    codes = np.array([-1 if cell is None else groups.index(cell) for cell in cells])
+    rows = list(zip(*columns, strict=True))
+    known = sorted({row for row in rows if None not in row}, key=group_order)
+    codes = np.array([-1 if None in row else known.index(row) for row in rows])
+    groups = tuple(", ".join(row) for row in known)
     return Grouping(" x ".join(names), groups, codes, is_joint=len(names) > 1)
 
 
