@@ -49,7 +49,6 @@ setup(
         "numpy>=2.0",
         "nvidia-dali-cuda130>=2.4,<3",  # CUDA 12 drivers: see README, "CUDA 12"
         "pandas>=2.2",
-        "pebble>=5.1",
         "pillow>=11.3",
         "pyarrow>=18",
         "pydantic>=2.10",

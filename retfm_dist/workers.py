@@ -1,29 +1,22 @@
 """Map a function over tasks in worker processes, results in order, memory bounded."""
 
-import contextlib
-import ctypes
-import multiprocessing
-import multiprocessing.connection
 import os
-import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from itertools import islice
+from queue import LifoQueue
 from typing import TypeVar
 
-from pebble import ProcessExpired, ProcessFuture, ProcessPool
-
 from retfm_dist.errors import WorkerError
+from retfm_dist.worker_process import LostTaskError, NotStartedError, WorkerProcess
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _TASKS_PER_WORKER = 4
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_KEPT_BYTES = 1 << 29
 _MAX_LOSSES_IN_A_ROW = 8
 
 
@@ -58,89 +51,70 @@ def map_in_order(
 
     Raises:
         WorkerError: A worker process died or took too long and `replace_lost` is None, or one
-            after the other does, or none starts.
+            after the other does, or one does not start.
     """
     if workers == 1 and timeout_s is None:
         yield from map(function, tasks)
         return
-    pool = ProcessPool(
-        workers, context=multiprocessing.get_context("spawn"), initializer=_prepare_worker
-    )
     remaining = iter(tasks)
     num_lost = 0
-
-    def submit(count: int) -> list[ProcessFuture]:
-        return [
-            pool.schedule(function, args=(task,), timeout=timeout_s)
-            for task in islice(remaining, count)
-        ]
-
-    try:
-        pending = deque(submit(workers * _TASKS_PER_WORKER))
+    with _start_workers(function, workers, timeout_s) as submit:
+        pending = deque(map(submit, islice(remaining, workers * _TASKS_PER_WORKER)))
         while pending:
             future = pending.popleft()
-            _check_started(future)
-            reason = _why_lost(future)
-            num_lost = num_lost + 1 if reason else 0
-            if reason is None:
+            lost = _why_lost(future)
+            num_lost = num_lost + 1 if lost else 0
+            if lost is None:
                 yield future.result()
             elif replace_lost is not None and num_lost <= _MAX_LOSSES_IN_A_ROW:
-                yield replace_lost(reason)
+                yield replace_lost(lost)
             else:
                 raise WorkerError(
                     "a worker process died",
-                    got=reason,
+                    got=lost,
                     hint="a crash or a kill is often for lack of memory: use fewer workers",
                 )
-            pending.extend(submit(1))
-        pool.close()
+            pending.extend(map(submit, islice(remaining, 1)))
+
+
+@contextmanager
+def _start_workers(
+    function: Callable[[Task], Result], count: int, timeout_s: float | None
+) -> Iterator[Callable[[Task], Future[Result]]]:
+    """Give what hands a task to the next free worker; end all workers when left."""
+    workers = [WorkerProcess(function, timeout_s) for _ in range(count)]
+    # The one that was free last comes first, so that few tasks start few processes.
+    free: LifoQueue[WorkerProcess] = LifoQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def run(task: Task) -> Result:
+        worker = free.get()
+        try:
+            return worker.run(task)
+        finally:
+            free.put(worker)
+
+    threads = ThreadPoolExecutor(count, thread_name_prefix="worker")
+    try:
+        yield partial(threads.submit, run)
     finally:
-        pool.stop()
-        pool.join()
+        threads.shutdown(wait=False, cancel_futures=True)
+        for worker in workers:
+            worker.stop()
+        threads.shutdown()
+        for worker in workers:
+            worker.close()
 
 
-def _check_started(future: ProcessFuture) -> None:
-    """Wait for a task; raise if no worker came up at all."""
-    if isinstance(future.exception(), BrokenProcessPool):
-        raise WorkerError(
-            "no worker process starts",
-            hint="what they said stands above; a script of your own starts them below "
-            '`if __name__ == "__main__":`',
-        )
-
-
-def _why_lost(future: ProcessFuture) -> str | None:
+def _why_lost(future: Future) -> str | None:
     """Wait for a task; return why its process gave no result, or None where it gave one."""
     error = future.exception()
-    if isinstance(error, ProcessExpired):
-        return f"the process ended with exit code {error.exitcode}"
-    # Pebble's own has the limit beside the text; another is the function's.
-    if isinstance(error, FutureTimeoutError) and len(error.args) == 2:
-        return f"no result within {error.args[1]:g} s"
-    return None
-
-
-def _prepare_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent does, however it ends."""
-    _keep_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
-
-
-def _keep_memory() -> None:
-    """Let the allocator keep large blocks between tasks (glibc's mallopt, see malloc.h).
-
-    By default each array of a photograph is mapped anew and its pages are cleared by the kernel,
-    at which two workers wait for each other: a sixth of the time of packing.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
-            library.mallopt(option, _KEPT_BYTES)
-
-
-def _exit_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
+    if isinstance(error, NotStartedError):
+        raise WorkerError(
+            "a worker process does not start",
+            got=error,
+            hint="what it said stands above; a script of your own starts them below "
+            '`if __name__ == "__main__":`',
+        )
+    return str(error) if isinstance(error, LostTaskError) else None

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from retfm_dist.rng import streams
+from tests.fakes.leftovers import ending_what_it_starts
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,6 +21,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is marked `gpu` where there is none."""
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU")
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlives_its_test() -> Iterator[None]:
+    with ending_what_it_starts():
+        yield
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "retfm_dist"
 
 FLOORS = {
     "errors": 0, "durable": 0, "directories": 0, "locks": 0, "console": 0, "rng": 0, "ranks": 0, "statistics": 0, "versions": 0, "weights": 0,
-    "workers": 0, "object_store": 0, "host_memory": 0, "disk_tensors": 0,
+    "worker_process": 0, "workers": 0, "object_store": 0, "host_memory": 0, "disk_tensors": 0,
     "config": 1, "tracking": 1,
     "cohort": 2, "image": 2, "model": 2, "synth": 2,
     "shard": 3,
@@ -28,7 +28,7 @@ MAIN_FLOOR = 9
 SIDEWAYS = {
     ("ranks", "errors"), ("ranks", "durable"), ("directories", "durable"), ("directories", "errors"), ("directories", "locks"), ("locks", "errors"),
     ("console", "errors"), ("rng", "errors"),
-    ("workers", "errors"), ("disk_tensors", "errors"), ("object_store", "errors"), ("weights", "errors"),
+    ("workers", "errors"), ("workers", "worker_process"), ("disk_tensors", "errors"), ("object_store", "errors"), ("weights", "errors"),
     ("synth", "cohort"), ("synth", "image"),
 }  # fmt: skip
 # A floor's parts that a higher package may not reach for, although they lie below it.

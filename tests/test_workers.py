@@ -1,12 +1,17 @@
 """Mapping over worker processes: ordered, bounded, and failing in clear words."""
 
+import contextlib
+import itertools
 import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
+import psutil
 import pytest
 
 from retfm_dist.errors import ShardError, WorkerError
@@ -69,7 +74,9 @@ def test_a_script_without_a_guard_is_told_of_it(tmp_path):
     )
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert re.search(r"WorkerError: no worker process starts; .*`if __name__ ==", last), last
+    assert re.search(
+        r"WorkerError: a worker process does not start; got .* exit code 1; .*`if __name__ ==", last
+    ), last
 
 
 def misbehave(number):
@@ -111,3 +118,45 @@ def test_a_timeout_of_the_function_passes_through():
 
 def test_there_is_a_core():
     assert usable_cores() >= 1
+
+
+def send_much(number):
+    return bytes([number % 251]) * 300_000
+
+
+def test_kills_at_any_moment_cost_one_task_each_and_stop_nobody():
+    """Also between a task and its receipt, and in the middle of a result that fills the pipe."""
+    draw, kills, ended = random.Random(0), [], threading.Event()
+
+    def kill_now_and_then():
+        while not ended.wait(draw.uniform(0.1, 0.3)) and len(kills) < 8:
+            workers = [p for p in psutil.Process().children() if "spawn_main" in str(p.cmdline())]
+            if workers:
+                kills.append(draw.choice(workers))
+                kills[-1].kill()
+
+    killer = threading.Thread(target=kill_now_and_then)
+    killer.start()
+    lost = 0
+    results = map_in_order(send_much, itertools.count(), workers=2, timeout_s=60, replace_lost=str)
+    with contextlib.closing(results):
+        for number, result in enumerate(results):
+            if result != send_much(number):
+                assert result == "the process ended with exit code -9"
+                lost += 1
+            if not killer.is_alive():
+                break
+    ended.set()
+    killer.join()
+    assert len(kills) == 8
+    assert 0 < lost <= 8
+    assert not any(process.is_running() for process in kills)
+
+
+def test_an_abandoned_map_leaves_no_process():
+    results = map_in_order(time.sleep, [0.0, *[600] * 20], workers=2)
+    assert next(results) is None
+    begun_at = time.monotonic()
+    results.close()
+    assert time.monotonic() - begun_at < 20
+    assert not [p for p in psutil.Process().children() if "spawn_main" in str(p.cmdline())]

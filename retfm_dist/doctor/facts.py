@@ -40,7 +40,8 @@ class HostFacts:
         images_per_s: Rate at which it decodes, all threads of one rank; None where not measured.
         free_bytes: On the file system of the run directory.
         offload_free_bytes: On that of engine.offload_dir; None where there is no such directory.
-        is_one_disk: Whether these two are the same.
+        offload_file_system: Its type, such as "ext4"; None where it is not known.
+        is_one_disk: Whether that of the run and that of engine.offload_dir are the same.
         open_files: Limit of this process.
         num_cores: Cores that a process started here may use.
         exported_secrets: Names of variables that hold a secret and that the launcher shows.
@@ -56,6 +57,7 @@ class HostFacts:
     images_per_s: float | None
     free_bytes: int
     offload_free_bytes: int | None
+    offload_file_system: str | None
     is_one_disk: bool
     open_files: int
     num_cores: int
@@ -93,6 +95,7 @@ def collect_facts(config: PretrainConfig, *, decode_s: float) -> HostFacts:
         images_per_s=images_per_s,
         free_bytes=free_bytes(config.run.dir),
         offload_free_bytes=None if offload_dir is None else free_bytes(offload_dir),
+        offload_file_system=None if offload_dir is None else file_system_of(offload_dir),
         is_one_disk=offload_dir is not None and _are_one_disk(config.run.dir, offload_dir),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         num_cores=usable_cores(),
@@ -127,6 +130,19 @@ def free_bytes(path: Path) -> int:
     """Return the space that a user has on the file system of a path that may not exist yet."""
     found = os.statvfs(_existing(path))
     return found.f_bavail * found.f_frsize
+
+
+def file_system_of(path: Path) -> str | None:
+    """Return the type of the file system that a path is on, or None where Linux does not tell."""
+    device = path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    # "36 35 98:0 /root /mount options [optional fields] - type source options", see proc(5).
+    mounts = (line.split() for line in lines)
+    return next((words[words.index("-") + 1] for words in mounts if words[2] == number), None)
 
 
 def exported_secrets(variables: Mapping[str, str], env_files: Iterable[Path]) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ _CLOCK_S = 1.0
 _LINK_SHARE = 0.25
 """Of a step: what communication that is not hidden behind computation may take."""
 _GB = 1e9
+_IN_MEMORY = {"tmpfs", "ramfs"}
+_OVER_A_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "9p"}
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,10 @@ def _offloading(name: str, facts: HostFacts, needs: Needs) -> Iterator[Finding]:
     if facts.offload_free_bytes is None:
         yield Finding(name, "engine.offload_dir is not a directory", hint)
         return
+    if (kind := facts.offload_file_system) in _IN_MEMORY:
+        yield Finding(name, f"engine.offload_dir is on {kind}, which is the host's memory", hint)
+    elif kind in _OVER_A_NETWORK:
+        yield Finding(name, f"engine.offload_dir is on {kind}, over a network", hint)
     wanted = needs.offload_bytes + (needs.checkpoint_bytes if facts.is_one_disk else 0)
     if facts.offload_free_bytes < wanted:
         beside = ", the checkpoints included" if facts.is_one_disk else ""

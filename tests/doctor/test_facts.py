@@ -31,9 +31,11 @@ def test_the_disk_of_an_offloaded_optimizer_is_looked_at(shards, tmp_path, folde
     found = collect_facts(config, decode_s=0)
     assert found.is_one_disk == is_one_disk
     assert found.offload_free_bytes == pytest.approx(free_bytes(tmp_path / folder), rel=0.1)
+    assert (found.offload_file_system == "tmpfs") != is_one_disk
     engine["offload_dir"] = tmp_path / "missing"
     config = config.model_copy(update={"engine": config.engine.model_copy(update=engine)})
-    assert collect_facts(config, decode_s=0).offload_free_bytes is None
+    found = collect_facts(config, decode_s=0)
+    assert (found.offload_free_bytes, found.offload_file_system) == (None, None)
 
 
 def test_a_shard_that_is_missing_is_named(shards, tmp_path):

@@ -16,6 +16,7 @@ FACTS = HostFacts(
     images_per_s=2000.0,
     free_bytes=100_000_000_000,
     offload_free_bytes=None,
+    offload_file_system="ext4",
     is_one_disk=False,
     open_files=65536,
     num_cores=128,
@@ -74,6 +75,8 @@ def test_each_planted_fault_is_found_alone_and_at_its_host(changes, what):
     ("changes", "what"),
     [
         ({"offload_free_bytes": None}, "engine.offload_dir is not a directory"),
+        ({"offload_file_system": "tmpfs"}, "engine.offload_dir is on tmpfs, which is the host's"),
+        ({"offload_file_system": "nfs4"}, "engine.offload_dir is on nfs4, over a network"),
         ({"offload_free_bytes": 8_999_999_999}, "9.0 GB are free for engine.offload_dir, it needs"),
         ({"offload_free_bytes": 24_999_999_999, "is_one_disk": True},
          "25.0 GB are free for engine.offload_dir, it needs 25.0 GB, the checkpoints included"),
@@ -82,7 +85,7 @@ def test_each_planted_fault_is_found_alone_and_at_its_host(changes, what):
 def test_a_disk_without_room_for_the_optimizer_is_found(changes, what):
     needs = replace(NEEDS, offload_bytes=9_000_000_000)
     sound = Host("a", 8, replace(FACTS, offload_free_bytes=9_000_000_000), LINK)
-    (finding,) = judge([sound, Host("b", 8, replace(FACTS, **changes), LINK)], needs)
+    (finding,) = judge([sound, Host("b", 8, replace(sound.facts, **changes), LINK)], needs)
     assert finding.host == "b"
     assert finding.what.startswith(what)
 
