@@ -9,7 +9,8 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -17,9 +18,11 @@ from typing import Any
 _SPAWN = multiprocessing.get_context("spawn")
 # Starting a process and asking how it ended both look at every child of this one.
 _STARTING = threading.Lock()
+# A terminal or a batch system sends these to the whole group; the parent ends its workers itself.
+_FOR_THE_PARENT = (signal.SIGINT, signal.SIGTERM)
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 1 << 29
-_MAX_STARTS = 3
+_MAX_STARTS = 8
 # From the end of its pipe to the end of the process: the interpreter takes its leave.
 _PATIENCE_S = 5.0
 
@@ -121,7 +124,8 @@ class WorkerProcess:
             pipe, end = _SPAWN.Pipe()
             process = _SPAWN.Process(target=_serve, args=(end, self._function), daemon=True)
             try:
-                process.start()
+                with _signals_blocked():
+                    process.start()
             except OSError as error:
                 raise NotStartedError(str(error)) from error
             self._running = process, pipe
@@ -145,10 +149,24 @@ def _how_it_ended(code: int | None) -> str:
     return f"the process ended with exit code {code}"
 
 
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Keep the parent's signals from what starts inside, whose imports would end in a traceback."""
+    # Its start lets them through again, so it must not fall inside.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FOR_THE_PARENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: Connection, function: Callable[[Any], Any]) -> None:
     """Answer tasks until the other end of the pipe is closed."""
     _keep_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    for number in _FOR_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FOR_THE_PARENT)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     with contextlib.suppress(EOFError, OSError):
         pipe.send_bytes(b"ready")

@@ -142,16 +142,35 @@ def test_a_start_that_a_signal_ended_is_tried_again(start, monkeypatch):
         return process, pipe
 
     monkeypatch.setattr(worker, "_spawn", spawn_and_kill)
-    num_kills = 3
+    num_kills = 8
     assert worker.run(("return", 1)) == 1
-    assert len(spawned) == 3
+    assert len(spawned) == 8
     worker.run(("pid", None))
     with pytest.raises(LostTaskError):
         worker.run(("exit", 1))
     num_kills = 99
     with pytest.raises(NotStartedError, match="exit code -9"):
         worker.run(("return", 1))
-    assert len(spawned) == 6
+    assert len(spawned) == 16
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.1, 0.2])
+def test_signals_to_the_whole_group_are_the_parents(start, monkeypatch, capfd, number, delay_s):
+    worker = start()
+    spawn = worker._spawn
+
+    def spawn_and_signal():
+        process, pipe = spawn()
+        time.sleep(delay_s)
+        os.kill(process.pid, number)
+        return process, pipe
+
+    monkeypatch.setattr(worker, "_spawn", spawn_and_signal)
+    assert worker.run(("return", 1)) == 1
+    os.kill(worker.run(("pid", None)), number)
+    assert worker.run(("return", 2)) == 2
+    assert capfd.readouterr().err == ""
 
 
 def test_no_process_to_be_had_is_told_in_the_systems_words(start, monkeypatch):

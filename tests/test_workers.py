@@ -129,7 +129,7 @@ def test_kills_at_any_moment_cost_one_task_each_and_stop_nobody():
     draw, kills, ended = random.Random(0), [], threading.Event()
 
     def kill_now_and_then():
-        while not ended.wait(draw.uniform(0.1, 0.3)) and len(kills) < 8:
+        while not ended.wait(draw.uniform(0.1, 0.3)) and len(kills) < 7:
             workers = [p for p in psutil.Process().children() if "spawn_main" in str(p.cmdline())]
             if workers:
                 kills.append(draw.choice(workers))
@@ -148,8 +148,8 @@ def test_kills_at_any_moment_cost_one_task_each_and_stop_nobody():
                 break
     ended.set()
     killer.join()
-    assert len(kills) == 8
-    assert 0 < lost <= 8
+    assert len(kills) == 7  # fewer than the starts that may fail in a row
+    assert 0 < lost <= 7
     assert not any(process.is_running() for process in kills)
 
 
