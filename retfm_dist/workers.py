@@ -114,7 +114,7 @@ def _why_lost(future: Future) -> str | None:
         raise WorkerError(
             "a worker process does not start",
             got=error,
-            hint="what it said stands above; a script of your own starts them below "
-            '`if __name__ == "__main__":`',
+            hint="what it said stands above, a kill is often for lack of memory; a script of your "
+            'own starts them below `if __name__ == "__main__":`',
         )
     return str(error) if isinstance(error, LostTaskError) else None
