@@ -104,7 +104,7 @@ class WorkerProcess:
             self._end(*self._running)
 
     def _start(self) -> tuple[BaseProcess, Connection]:
-        """Start a process and wait until it is ready; once more if a signal ended it before."""
+        """Start a process and wait until it is ready; start another if a signal ended it before."""
         code = None
         for _ in range(_MAX_STARTS):
             process, pipe = self._spawn()
